@@ -146,6 +146,18 @@ def test_events_go_on_after_the_last_one(client: TestClient, site: Site) -> None
     assert '["images/a-2.png"]' in rest and "images/a-1.png" not in rest
 
 
+def test_a_running_job_tells_what_it_does(client: TestClient, site: Site) -> None:
+    number = client.post(f"{JOBS}/generate", json={"prompts": ["a"]}).json()["id"]
+    queue = queue_of(site)
+    assert rows.claim(site.store, number, queue.host)
+    queue.files(number).log.parent.mkdir(parents=True)
+    queue.files(number).log.write_text("     Loading the model: 3 of 9\nimages/a-0.png\n     Generating: 1 of 4, 2.0 s each\n")
+    told = client.get(f"{JOBS}/{number}").json()
+    assert (told["doing"], told["done"], told["total"]) == ("Generating: 1 of 4, 2.0 s each", 1, 4)
+    stopping = client.post(f"{JOBS}/{number}/stop", json={}).json()
+    assert (stopping["state"], stopping["stopping"]) == ("running", True)
+
+
 def test_raters_see_none_of_it(client_of: Clients) -> None:
     ben = client_of("ben")
     for path in (JOBS, f"{JOBS}/1", f"{JOBS}/1/events", "/api/v1/runs", "/api/v1/recipe"):

@@ -19,8 +19,8 @@ from thumbtune.feedback.store.votes import check_text
 from thumbtune.studio.jobs.commands import IMAGES, RUNS, Place, checked_model, checked_name, copied, words
 from thumbtune.studio.jobs.estimate import estimate
 from thumbtune.studio.jobs.events import Cursor, Watched, events_after
-from thumbtune.studio.jobs.files import read_from
-from thumbtune.studio.jobs.progress import images_in
+from thumbtune.studio.jobs.files import read_from, tail
+from thumbtune.studio.jobs.progress import bar_of, images_in
 from thumbtune.studio.jobs.work import place_of, queue_of, wake
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.recipe_form import checked_recipe, flat, yaml_of
@@ -65,13 +65,17 @@ class RunName(BaseModel):
 
 
 class JobView(BaseModel):
-    """A job as a page shows it. `done` of `total` images or steps; `sentence` is the last one that it said."""
+    """A job as a page shows it.
+
+    `done` of `total` images or steps; `doing` is its last line on progress, and `sentence` the last one that it said.
+    """
 
     id: int
     kind: JobKind
     name: str
     state: JobState
     stopping: bool
+    doing: str | None
     sentence: str | None
     exit_code: int | None
     command: str
@@ -227,18 +231,21 @@ def watched(site: Site, number: int) -> Watched:
 def view_of(site: Site, row: Job) -> JobView:
     """Return a job for a page."""
     place, arguments = place_of(site), json.loads(row.arguments)
-    done, total = None, None
+    done, total, doing = None, None, None
     if row.kind == "generate":
         total = len(arguments["prompts"]) * arguments["per_prompt"]
         done = min(total, images_in(read_from(queue_of(site).files(row.id).log, 0)[0].splitlines()))
     elif row.kind == "train":
         total = arguments.get("steps")
+    if row.state == "running":
+        doing = next((line.strip() for line in reversed(tail(queue_of(site).files(row.id).log)) if bar_of(line)), None)
     return JobView(
         id=row.id,
         kind=row.kind,  # type: ignore[arg-type]
         name=row.folder.partition("/")[2],
         state=row.state,  # type: ignore[arg-type]
         stopping=row.state == "running" and row.stop_asked_at is not None,
+        doing=doing,
         sentence=row.sentence,
         exit_code=row.exit_code,
         command=copied(row.kind, row.folder, arguments, place),  # type: ignore[arg-type]

@@ -123,17 +123,23 @@ def _begins_line(file: BinaryIO, offset: int) -> bool:
     return file.read(1) == b"\n"
 
 
+def tail(log: Path) -> list[str]:
+    """Return the last lines of a log, without a first one that is cut; [] if there is none."""
+    try:
+        with log.open("rb") as file:
+            begin = file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return lines[1:] if begin else lines
+
+
 def last_sentence(log: Path) -> str | None:
     """Return the last sentence of a log: of the command if it said one, else its last line; None if there is none.
 
     Notes and lines on progress are left out: they tell nothing of the end.
     """
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return None
+    lines = tail(log)
     told = [line.strip() for line in lines if line.strip() and not line.startswith(NOTE) and not _INDENT.match(line)]
     ours = [line for line in told[-20:] if line.startswith(OURS)]
     chosen = (ours or told)[-1:]

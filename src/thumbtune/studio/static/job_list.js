@@ -80,7 +80,7 @@ export class JobList {
       make("div", { class: "row" }, make("strong", {}, job.name), stateOf(job),
         make("span", { class: "quiet" }, `${ago(job.ended_at ?? job.started_at ?? job.created_at)}${took}`)),
       barOf(job.done, job.total, UNITS[job.kind] ?? "", `Progress of ${job.name}`),
-      job.sentence ? make("p", { class: "sentence" }, job.sentence) : null,
+      job.sentence || job.doing ? make("p", { class: "sentence" }, job.sentence ?? job.doing) : null,
       make("div", { class: "row" }, this.link(job), actionsOf(job, changed)));
   }
 }

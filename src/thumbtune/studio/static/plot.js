@@ -41,7 +41,7 @@ export const thinned = (points, most = MOST) => {
 
 // Return round numbers that cover a range, from below its least to above its greatest.
 export const ticksOf = (low, high, count = TICKS) => {
-  if (low === high) [low, high] = low === 0 ? [-1, 1] : [low - Math.abs(low) / 2, high + Math.abs(high) / 2];
+  if (low === high) [low, high] = low === 0 ? [0, 1] : [low - Math.abs(low) / 2, high + Math.abs(high) / 2];
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
@@ -82,7 +82,7 @@ export const plot = ({ title, lines, mark = null, width = 420, last = 1 }) => {
   }
   if (mark) {
     svg.append(draw("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: y(mark.value), y2: y(mark.value) }),
-      draw("text", { x: width - RIGHT, y: y(mark.value) - 5, "text-anchor": "end" }, mark.name));
+      draw("text", { x: LEFT + 4, y: y(mark.value) + (y(mark.value) < 2 * TOP ? 13 : -5) }, mark.name));
   }
   for (const { points, kind, smooth } of lines) {
     const few = thinned(points);

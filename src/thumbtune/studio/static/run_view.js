@@ -17,14 +17,15 @@ export class RunView {
     new ResizeObserver(() => this.#later()).observe(at("plots"));
   }
 
-  // Show a run; `job` is the newest one that writes it, if the studio has one.
-  async open(name, job) {
+  // Show a run; `job` is the newest one that writes it, if the studio has one, and `isBegun` whether it has a folder.
+  async open(name, job, isBegun) {
     this.close();
-    Object.assign(this, { name, job, rows: new Map(), log: [], samples: [], prompts: [], run: null });
+    Object.assign(this, { name, job, rows: new Map(), log: [], samples: [], prompts: [], run: null, key: null });
     at("run-name").textContent = name;
     at("log").textContent = "";
-    await this.#look();
     if (job) this.#watch(job);
+    if (isBegun) await this.#look();
+    this.#later();
   }
 
   close() {
@@ -51,10 +52,13 @@ export class RunView {
     this.rows.clear();
     hear("state", (now) => { this.job = now; this.changed(now); });
     hear("reset", () => this.rows.clear());
-    hear("steps", (rows) => { for (const row of rows) this.rows.set(row.step, row); });
+    hear("steps", (rows) => {
+      for (const row of rows) this.rows.set(row.step, row);
+      if (!this.run) this.#look(); // its notes, which are there since it began
+    });
     hear("samples", () => this.#look());
     hear("log", (lines) => { this.log = [...this.log, ...lines].slice(-LINES); });
-    hear("end", () => { source.close(); this.#look(); });
+    hear("end", () => { source.close(); if (this.rows.size) this.#look(); });
   }
 
   #later() { // many events, one drawing
@@ -91,7 +95,7 @@ export class RunView {
     const recent = rows.slice(-RECENT), each = recent.reduce((sum, row) => sum + (row.seconds ?? 0), 0) / (recent.length || 1);
     const isLive = job?.state === "running";
     at("run-left").textContent = isLive && steps && step ? `about ${duration(each * (steps - step))} left, ${each < 1 ? `${number(Math.round(10 / each) / 10)} steps a second` : `${each.toFixed(1)} s a step`}`
-      : isLive ? "Preparing: it loads the model and encodes the images" : "";
+      : isLive ? job.doing ?? "Preparing: it loads the model and encodes the images" : "";
     const sentence = run?.stopped ?? (job?.state === "waiting" ? "It waits for the job before it." : job?.sentence) ?? "";
     at("run-sentence").textContent = sentence;
     at("run-sentence").dataset.bad = String(Boolean(run?.stopped) || job?.state === "failed");
@@ -104,13 +108,13 @@ export class RunView {
       try {
         const begun = await post(`jobs/${what}`, { name });
         this.changed(begun);
-        if (begun.kind === "train") this.open(name, begun);
+        if (begun.kind === "train") this.open(name, begun, true);
         else tell("The evaluation was added to the jobs.");
       } catch (error) {
         tell(error.message);
       }
     };
-    const changed = (now) => { this.changed(now); if (now.state !== job.state) this.open(name, now); };
+    const changed = (now) => { this.changed(now); if (now.state !== job.state) this.open(name, now, Boolean(run)); };
     const buttons = job ? [actionsOf(job, changed)] : [];
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {

@@ -72,13 +72,13 @@ const route = async () => {
   view.close();
   if (!name) return look();
   await look();
-  const job = jobOf(name);
-  if (!job && !runs.some((run) => run.name === name)) {
+  const job = jobOf(name), isBegun = runs.some((run) => run.name === name);
+  if (!job && !isBegun) {
     tell(`There is no run ${name}.`);
     location.hash = "";
     return undefined;
   }
-  return view.open(name, job);
+  return view.open(name, job, isBegun);
 };
 
 addEventListener("hashchange", route);

@@ -5,9 +5,15 @@ import { copy, make } from "./element.js";
 
 const at = (id) => document.getElementById(id);
 const LABELS = {
-  "train.steps": "Steps", "train.lr": "Learning rate", "objective.beta": "Beta: how close to stay to the base",
-  "lora.rank": "Rank of the LoRA", label_policy: "Label of an image with several votes",
+  "train.steps": "Steps", "train.lr": "Learning rate", "objective.beta": "Beta: hold to the base",
+  "lora.rank": "Rank of the LoRA", label_policy: "Label policy",
 };
+
+// Return the lines of a plan as terms and their lines; a line without a term belongs to the one before.
+const planOf = (lines) => lines.flatMap((line) => {
+  const [, term, text] = line.match(/^(\S*)\s*(.*)$/);
+  return [...(term ? [make("dt", {}, term)] : []), make("dd", {}, text)];
+});
 
 export class TrainForm {
   constructor(started) {
@@ -58,9 +64,9 @@ export class TrainForm {
 
   #draw() {
     at("presets").replaceChildren(...this.presets.map((preset) => this.#preset(preset)));
-    const first = this.options.filter((option) => option.first && option.key !== "model");
+    const first = Object.keys(LABELS).map((key) => this.options.find((option) => option.key === key));
     at("first").replaceChildren(...first.map((option) => make("div", { class: "field" },
-      make("label", { for: `first-${option.key}` }, LABELS[option.key] ?? option.key), this.#input(option, `first-${option.key}`))));
+      make("label", { for: `first-${option.key}` }, LABELS[option.key]), this.#input(option, `first-${option.key}`))));
     at("options").replaceChildren(...this.options.filter((option) => option.key !== "model").map((option) => this.#row(option)));
     this.#filter();
     this.#mark();
@@ -152,9 +158,9 @@ export class TrainForm {
     const button = at("estimate");
     button.disabled = true;
     at("plan").hidden = false;
-    at("plan").textContent = "Loading the model and measuring a step…";
+    at("plan").replaceChildren(make("dd", {}, "Loading the model and measuring a step…"));
     try {
-      at("plan").textContent = (await post("jobs/train/estimate", this.request())).lines.join("\n");
+      at("plan").replaceChildren(...planOf((await post("jobs/train/estimate", this.request())).lines));
       this.#problem("");
     } catch (error) {
       at("plan").hidden = true;

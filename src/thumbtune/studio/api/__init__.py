@@ -2,10 +2,13 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import counts, session
+from thumbtune.studio.api import counts, images, queue, session, votes
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
     session.router,
     counts.router,
+    queue.router,
+    votes.router,
+    images.router,
 )

@@ -1,34 +1,18 @@
 """A store of small images, a studio on it, and clients who are signed in."""
 
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
+from studio_store import fill
 
-from thumbtune.feedback.store.store import Store
 from thumbtune.studio.access import Person
 from thumbtune.studio.app import make_app
 from thumbtune.studio.site import Site, open_site
 
 HOST = "http://127.0.0.1:8421"
 Clients = Callable[..., TestClient]
-
-
-def png(number: int, side: int = 16) -> bytes:
-    """The bytes of a small image of one colour; another number is another image."""
-    colour = (number * 53 % 256, number // 256 % 256, number * 7 % 256)
-    file = io.BytesIO()
-    Image.new("RGB", (side, side), colour).save(file, "PNG")
-    return file.getvalue()
-
-
-def fill(where: Path, count: int) -> list[int]:
-    """Put images without votes into a store; return their ids."""
-    with Store.open(where) as store, store.transaction():
-        return [store.add_image(png(number), f"thing {number}").id for number in range(count)]
 
 
 @pytest.fixture

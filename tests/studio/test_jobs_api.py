@@ -151,7 +151,9 @@ def test_a_running_job_tells_what_it_does(client: TestClient, site: Site) -> Non
     queue = queue_of(site)
     assert rows.claim(site.store, number, queue.host)
     queue.files(number).log.parent.mkdir(parents=True)
-    queue.files(number).log.write_text("     Loading the model: 3 of 9\nimages/a-0.png\n     Generating: 1 of 4, 2.0 s each\n")
+    queue.files(number).log.write_text(
+        "     Loading the model: 3 of 9\nimages/a-0.png\n     Generating: 1 of 4, 2.0 s each\n"
+    )
     told = client.get(f"{JOBS}/{number}").json()
     assert (told["doing"], told["done"], told["total"]) == ("Generating: 1 of 4, 2.0 s each", 1, 4)
     stopping = client.post(f"{JOBS}/{number}/stop", json={}).json()

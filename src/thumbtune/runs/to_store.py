@@ -6,7 +6,10 @@ from pathlib import Path
 from thumbtune.feedback.metadata.image_files import parameters_in_file
 from thumbtune.feedback.store.store import Store
 
-SOURCE = "thumbtune generate"
+
+def source_of(folder: str) -> str:
+    """Return the source of images that `thumbtune generate` puts into a store, by the name of their folder."""
+    return f"generate {folder}"
 
 
 def stored(images: Iterable[tuple[str, Path]], store: Store) -> Iterator[Path]:
@@ -18,6 +21,6 @@ def stored(images: Iterable[tuple[str, Path]], store: Store) -> Iterator[Path]:
         ThumbtuneError: the disk is full, or the database fails; earlier images are stored.
     """
     for prompt, path in images:
-        made = parameters_in_file(path)
-        store.add_image(path.read_bytes(), prompt, seed=made.seed, model=made.model, source=SOURCE)
+        made, source = parameters_in_file(path), source_of(path.resolve().parent.name)
+        store.add_image(path.read_bytes(), prompt, seed=made.seed, model=made.model, source=source)
         yield path

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.store import Store
-from thumbtune.feedback.store.tables import Job, now
+from thumbtune.feedback.store.tables import Job, StoredImage, now
 
 JobKind = Literal["generate", "train", "evaluate"]
 JobState = Literal["waiting", "running", "done", "failed", "stopped"]
@@ -65,6 +65,13 @@ def list_jobs(store: Store, states: Collection[JobState] = (), kind: JobKind | N
     wanted = select(Job).order_by(Job.id.desc()).limit(MAX_LISTED)
     wanted = wanted.where(Job.state.in_(states)) if states else wanted
     wanted = wanted.where(Job.kind == kind) if kind else wanted
+    with store.reading() as session:
+        return list(session.scalars(wanted))
+
+
+def images_from(store: Store, source: str, most: int) -> list[StoredImage]:
+    """Return the newest images of a source, at most `most`, newest first."""
+    wanted = select(StoredImage).where(StoredImage.source == source).order_by(StoredImage.id.desc()).limit(most)
     with store.reading() as session:
         return list(session.scalars(wanted))
 

@@ -2,12 +2,15 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import counts, jobs, runs, session
+from thumbtune.studio.api import counts, images, jobs, queue, runs, session, votes
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
     session.router,
     counts.router,
+    queue.router,
+    votes.router,
+    images.router,
     jobs.router,
     runs.router,
 )

@@ -16,6 +16,8 @@ from thumbtune.feedback.store import jobs as rows
 from thumbtune.feedback.store.jobs import JobKind, JobState
 from thumbtune.feedback.store.tables import Job, now
 from thumbtune.feedback.store.votes import check_text
+from thumbtune.runs.to_store import source_of
+from thumbtune.studio.api.shown import ShownImage, addresses_of
 from thumbtune.studio.jobs.commands import IMAGES, RUNS, Place, checked_model, checked_name, copied, words
 from thumbtune.studio.jobs.estimate import estimate
 from thumbtune.studio.jobs.events import Cursor, Watched, events_after
@@ -29,6 +31,7 @@ from thumbtune.studio.site import Site
 router = APIRouter(tags=["jobs"])
 LOOK_SECONDS = 0.5  # between two looks at a job's files
 ALIVE_SECONDS = 15.0  # between two signs of life on a quiet line
+MAX_SHOWN = 12  # images of a generation
 MAX_ID = 2**63 - 1
 JobId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="A folder below the studio's root, by its name.")]
@@ -73,6 +76,7 @@ class JobView(BaseModel):
     id: int
     kind: JobKind
     name: str
+    about: str
     state: JobState
     stopping: bool
     doing: str | None
@@ -107,6 +111,15 @@ def jobs(site: Studio, person: Owner, kind: JobKind | None = None) -> list[JobVi
 def job(site: Studio, person: Owner, number: JobId) -> JobView:
     """Return one job."""
     return view_of(site, rows.get_job(site.store, number))
+
+
+@router.get("/jobs/{number}/images")
+def made(site: Studio, person: Owner, number: JobId) -> list[ShownImage]:
+    """Return the newest images that a generation put into the store."""
+    row = rows.get_job(site.store, number)
+    source = source_of(row.folder.rpartition("/")[2])
+    found = rows.images_from(site.store, source, MAX_SHOWN) if row.kind == "generate" else []
+    return [ShownImage.model_validate(addresses_of(image)) for image in found]
 
 
 @router.post("/jobs/generate", status_code=201)
@@ -243,6 +256,7 @@ def view_of(site: Site, row: Job) -> JobView:
         id=row.id,
         kind=row.kind,  # type: ignore[arg-type]
         name=row.folder.partition("/")[2],
+        about=", ".join(arguments.get("prompts", ()))[:200],
         state=row.state,  # type: ignore[arg-type]
         stopping=row.state == "running" and row.stop_asked_at is not None,
         doing=doing,

@@ -44,6 +44,7 @@ export const ask = async (path, { method = "GET", body, signal, keepalive = fals
   }
   setLink(true);
   if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.status === 401 && location.pathname !== "/welcome") location.assign("/welcome"); // votes that wait stay here
   const told = await answer.json().catch(() => null);
   throw new Refused(answer.status, told?.error?.code ?? "studio-failed", told?.error?.message ?? `The studio answered ${answer.status}.`);
 };

@@ -49,7 +49,7 @@ export const barOf = (done, total, unit, label) => {
 
 export class JobList {
   constructor(place, kind, { link = () => null, empty = "" } = {}) {
-    Object.assign(this, { place, kind, link, empty, jobs: [], timer: null, shown: "" });
+    Object.assign(this, { place, kind, link, empty, jobs: [], timer: null, shown: "", thumbs: new Map() });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
   }
 
@@ -79,8 +79,23 @@ export class JobList {
     return make("article", { class: "card job", "data-job": String(job.id), "aria-label": `${job.kind} ${job.name}` },
       make("div", { class: "row" }, make("strong", {}, job.name), stateOf(job),
         make("span", { class: "quiet" }, `${ago(job.ended_at ?? job.started_at ?? job.created_at)}${took}`)),
+      job.about ? make("p", { class: "quiet sentence" }, job.about) : null,
       barOf(job.done, job.total, UNITS[job.kind] ?? "", `Progress of ${job.name}`),
       job.sentence || job.doing ? make("p", { class: "sentence" }, job.sentence ?? job.doing) : null,
+      this.#thumbs(job),
       make("div", { class: "row" }, this.link(job), actionsOf(job, changed)));
+  }
+
+  // Return the newest images of a generation; they are asked for when there are more of them.
+  #thumbs(job) {
+    if (!job.done || job.kind !== "generate") return null;
+    const kept = this.thumbs.get(job.id) ?? { done: 0, place: make("div", { class: "thumbs" }) };
+    this.thumbs.set(job.id, kept);
+    if (kept.done !== job.done) {
+      kept.done = job.done;
+      get(`jobs/${job.id}/images`).then((images) => kept.place.replaceChildren(...images.map((image) =>
+        make("img", { src: image.thumb, alt: image.prompt, title: image.prompt, loading: "lazy", width: "96", height: "96" })))).catch(() => { kept.done = 0; });
+    }
+    return kept.place;
   }
 }

@@ -1,12 +1,14 @@
 // The frame of every page: live counts, the dot of the link, and short messages.
 
 import { get, onLink } from "./api.js";
+import { onRefused, onWaiting } from "./votes.js";
 
 const at = (id) => document.getElementById(id);
 const EVERY_MS = 20_000;
 let counts = null;
 let waiting = 0; // votes that are not sent yet
 let linked = true;
+let nudges = 0;
 
 const number = (value) => value.toLocaleString("en-US");
 
@@ -26,25 +28,32 @@ const drawLink = () => {
     : (waiting ? `Offline, ${votes} kept here` : "Offline");
 };
 
-// Fetch the counts; changes that are not sent yet are added by `nudge`.
+// Fetch the counts. What `nudge` changed meanwhile is not in them yet, so they are fetched again later.
 export const refresh = async () => {
+  const before = nudges;
   try {
-    counts = await get("counts");
+    const fetched = await get("counts");
+    if (before !== nudges && counts) return;
+    counts = fetched;
     drawCounts();
   } catch { /* the dot tells */ }
 };
 
 // Change the counts at once, before the studio has answered.
 export const nudge = (changes) => {
+  nudges++;
   if (!counts) return;
   for (const [name, by] of Object.entries(changes)) counts[name] += by;
   drawCounts();
 };
 
-export const setWaiting = (votes) => {
+onWaiting((votes) => {
+  const sent = waiting && !votes;
   waiting = votes;
   drawLink();
-};
+  if (sent) refresh();
+});
+onRefused((sentence) => tell(`A vote was not stored: ${sentence}`));
 
 // Show a sentence for some seconds.
 export const tell = (sentence) => {

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from conftest import Clients
 from fastapi.testclient import TestClient
+from studio_store import png
 
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.runs.recipe import Recipe, write_recipe
+from thumbtune.runs.to_store import stored
 from thumbtune.studio.jobs.work import queue_of
 from thumbtune.studio.recipe_form import options_of, preset_settings, text_of
 from thumbtune.studio.site import Site
@@ -113,6 +115,19 @@ def test_a_run_is_not_trained_over_and_can_be_resumed(client: TestClient, site: 
     assert client.get("/api/v1/runs").json()[0]["name"] == "first"
     detail = client.get("/api/v1/runs/first").json()
     assert (detail["steps"], detail["rows"], detail["samples"]) == (140, [], [])
+
+
+def test_the_images_of_a_generation_are_those_that_it_stored(client: TestClient, site: Site, tmp_path: Path) -> None:
+    number = client.post(f"{JOBS}/generate", json={"prompts": ["a"], "name": "foxes"}).json()["id"]
+    folder = tmp_path / "images" / "foxes"
+    folder.mkdir(parents=True)
+    for index in range(3):
+        (folder / f"{index}.png").write_bytes(png(100 + index))
+    pairs = [(f"fox {index}", folder / f"{index}.png") for index in range(3)]
+    assert list(stored(pairs, site.store)) == [path for _, path in pairs]
+    told = client.get(f"{JOBS}/{number}/images").json()
+    assert [image["prompt"] for image in told] == ["fox 2", "fox 1", "fox 0"]
+    assert client.get("/api/v1/counts").json()["left"] == 15  # nobody has judged them
 
 
 def test_stop_and_resume(client: TestClient) -> None:

@@ -51,8 +51,16 @@ def bar_of(line: str) -> Bar | None:
     found = BAR.match(line)
     if found is None:
         return None
-    done, total = (found[name] and int(found[name].replace(",", "")) for name in ("done", "total"))
-    return Bar(what=found["what"], done=done or 0, total=total or None, rest=found["rest"] or "")
+    return Bar(
+        what=found["what"],
+        done=_whole(found["done"]),
+        total=None if found["total"] is None else _whole(found["total"]),
+        rest=found["rest"] or "",
+    )
+
+
+def _whole(text: str) -> int:
+    return int(text.replace(",", ""))
 
 
 def steps_in(text: str) -> list[dict[str, Any]]:

@@ -252,6 +252,44 @@ def test_jobs_of_another_machine_are_left_alone(make: Make) -> None:
     assert rows.get_job(queue.store, number).state == "running"
 
 
+def test_a_job_of_a_machine_that_is_gone_gets_its_end(make: Make) -> None:
+    queue = make(SAY)
+    number = add(queue)
+    queue.step()
+    until(lambda: not queue.files(number).is_alive())
+    queue.host = "the-next-container"  # on the same folders
+    assert not queue.step()
+    assert rows.get_job(queue.store, number).state == "done"
+
+
+def test_where_files_cannot_be_locked_a_job_says_so(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = make(SAY)
+    number = add(queue)
+    monkeypatch.setattr("thumbtune.locks.take", lambda descriptor: None)
+    assert not queue.step()
+    job = rows.get_job(queue.store, number)
+    assert job.state == "failed" and "cannot be locked" in str(job.sentence)
+
+
+def test_the_worker_goes_on_after_an_error(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    queue = make(SAY)
+    number, steps = add(queue), []
+
+    def broken() -> bool:
+        steps.append(1)
+        raise OSError("no disk")
+
+    queue.step = broken  # type: ignore[method-assign]
+    worker = Worker(queue, every=0.01)
+    worker.start()
+    until(lambda: steps)
+    del queue.step
+    worker.wake()
+    worker.end()
+    assert caplog.messages == ["The studio could not see to its jobs (no disk); it tries again."]
+    assert rows.get_job(queue.store, number).state == "waiting"
+
+
 def test_the_database_lets_a_machine_have_one_job(make: Make) -> None:
     queue = make(SAY)
     first, second = add(queue, "a"), add(queue, "b")

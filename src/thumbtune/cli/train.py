@@ -220,30 +220,40 @@ def generate(
     from thumbtune.runs.sampler_defaults import sampler_for
     from thumbtune.runs.to_store import stored
 
-    if model and not tuned and (Path(model) / "recipe.yaml").is_file():
-        model, tuned = None, Path(model)
-    if model and tuned:
-        raise UsageError(
-            "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
-        )
     given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
-    if tuned and any(given.values()):
-        named = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
-        raise UsageError(
-            f"The run {tuned} loads its model and reads prompts as it was trained; leave out {named}, or --run.",
-            code="generate-run-options",
-        )
+    model, tuned = _model_or_run(model, tuned, given)
     named_model = model or (None if tuned else Recipe().model)
     sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     by = Generator(model=model, tuned=tuned, options=model_options(given))
     with nullcontext() if likes is None else Store.open(likes) as store, stopping(AGAIN.format(out=out)):
         paths = generate_images(pairs, sampler, out, bar, by)
-        prompts_and_paths = ((prompt, path) for (prompt, _), path in zip(pairs, paths, strict=True))
-        for path in paths if store is None else stored(prompts_and_paths, store):
+        named = ((prompt, path) for (prompt, _), path in zip(pairs, paths, strict=True))
+        for path in paths if store is None else stored(named, store):
             say(str(path))
     if store is not None:
         say(f"Put {plural(len(pairs), 'image')} into {store.name} without a vote. Next: {_studio_of(likes)}")
+
+
+def _model_or_run(model: str | None, tuned: Path | None, given: Mapping[str, Any]) -> tuple[str | None, Path | None]:
+    """Return the base model or the run that generates; a model may be the folder of a run.
+
+    Raises:
+        UsageError: both are given, or options that a run has itself.
+    """
+    if model and not tuned and (Path(model) / "recipe.yaml").is_file():
+        model, tuned = None, Path(model)
+    if model and tuned:
+        raise UsageError(
+            "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
+        )
+    if tuned and any(given.values()):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
+        raise UsageError(
+            f"The run {tuned} loads its model and reads prompts as it was trained; leave out {named}, or --run.",
+            code="generate-run-options",
+        )
+    return model, tuned
 
 
 def _studio_of(likes: str | None) -> str:

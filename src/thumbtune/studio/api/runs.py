@@ -108,7 +108,9 @@ def sample(site: Studio, person: Owner, name: RunName, step: Number, number: Num
     """Return a sample image."""
     file = sample_file(place_of(site).run(name), step, number)
     if file is None:
-        raise ThumbtuneError(f"The run {name} has no sample {number} of step {step}.", code="job-no-run")
+        raise ThumbtuneError(
+            f"The run {name} has no sample {number} of step {step}; load the page again.", code="job-no-run"
+        )
     return FileResponse(file, headers={"cache-control": "private, max-age=60"})
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from platform import node
 
 from thumbtune import locks
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note, reason
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.feedback.store.jobs import JobState
 from thumbtune.feedback.store.store import Store
@@ -27,8 +27,11 @@ PYTHON = (sys.executable, "-P", "-m")  # -P: a folder of the user called torch i
 COMMAND = (*PYTHON, "thumbtune.cli.app")
 SUPERVISOR = (*PYTHON, "thumbtune.studio.jobs.supervisor")
 EVERY_SECONDS = 0.5
+RETRY_SECONDS = 5.0
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 KILLED = "The process was killed{by}; memory may have run out: look at the log and at the machine's memory."
+
+NO_LOCKS = "{folder} lies where files cannot be locked; keep the store on a disk of this machine."
 
 
 @dataclass(eq=False)
@@ -60,7 +63,14 @@ class Queue:
         for job in rows.list_jobs(self.store, ("running",)):
             if job.host == self.host:
                 busy |= self._keep(job)
+            elif self._is_left_over(job):
+                self._keep(job)
         return busy or self._start_next()
+
+    def _is_left_over(self, job: Job) -> bool:
+        """Return whether a job of another machine has ended: its lock lies here, as in a container's next start."""
+        files = self.files(job.id)
+        return files.lock.exists() and locks.is_held(files.lock) is False
 
     def _keep(self, job: Job) -> bool:
         """Send a request to stop, or record the end of a job; return whether it runs."""
@@ -85,7 +95,11 @@ class Queue:
         files.lock.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(files.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:  # the lock comes before the row: a running job without a lock counts as ended
-            if not locks.take(lock) or not rows.claim(self.store, job.id, self.host):
+            taken = locks.take(lock)
+            if taken is False or not rows.claim(self.store, job.id, self.host):
+                return False
+            if taken is None:
+                rows.end(self.store, job.id, "failed", None, NO_LOCKS.format(folder=files.lock.parent))
                 return False
             files.begin()
             self._start(job, files, lock)
@@ -159,6 +173,7 @@ class Worker:
     def __init__(self, queue: Queue, every: float = EVERY_SECONDS) -> None:
         self.queue, self._every = queue, every
         self._ended, self._woken = threading.Event(), threading.Event()
+        self._told: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="thumbtune-jobs", daemon=True)
 
     def start(self) -> None:
@@ -179,7 +194,10 @@ class Worker:
         while not self._ended.is_set():
             try:
                 self.queue.step()
-            except ThumbtuneError:  # a database that is busy or away for a while
-                self._ended.wait(self._every)
+            except Exception as error:  # as of a database that is away for a while: the thread must go on
+                if (told := reason(error)) not in self._told:
+                    self._told.add(told)
+                    note(f"The studio could not see to its jobs ({told}); it tries again.")
+                self._ended.wait(RETRY_SECONDS)
             self._woken.wait(self._every)
             self._woken.clear()

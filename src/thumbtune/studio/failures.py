@@ -18,6 +18,7 @@ STATUS_OF = {
     "image-not-read": 404,
     "job-missing": 404,
     "job-no-run": 404,
+    "run-not-evaluated": 404,
     "job-busy": 409,
     "job-run-exists": 409,
     "job-not-stopped": 409,

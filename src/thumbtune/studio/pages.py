@@ -33,6 +33,7 @@ PAGES = (
     Page("generate", "/generate", "Generate"),
     Page("judge", "/judge", "Judge", for_raters=True),
     Page("train", "/train", "Train"),
+    Page("compare", "/compare", "Compare"),
 )
 PAGE_OF = {page.path: page for page in PAGES}
 

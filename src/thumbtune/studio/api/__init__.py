@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import counts, images, jobs, queue, runs, session, votes
+from thumbtune.studio.api import comparison, counts, images, jobs, queue, runs, session, votes
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
@@ -13,4 +13,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     images.router,
     jobs.router,
     runs.router,
+    comparison.router,
 )

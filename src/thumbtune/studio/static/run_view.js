@@ -119,7 +119,8 @@ export class RunView {
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {
       buttons.push(make("a", { class: "button small", href: `/generate?run=${encodeURIComponent(name)}` }, "Generate with it"),
-        make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, "Evaluate"));
+        make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
+      if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));
     }
     return buttons;
   }

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import counts, images, queue, session, votes
+from thumbtune.studio.api import counts, images, imports, queue, session, votes
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
@@ -11,4 +11,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     queue.router,
     votes.router,
     images.router,
+    imports.router,
 )

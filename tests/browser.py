@@ -48,6 +48,7 @@ class Page:
 
     browser: "Browser"
     session: str
+    target: str
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
@@ -56,6 +57,10 @@ class Page:
         self.browser.call("Page.navigate", self.session, url=address)
         begins = json.dumps(leads_to or address)
         self.wait_for(f"document.readyState === 'complete' && (location.href + '#').startsWith({begins})")
+
+    def close(self) -> None:
+        """Close it."""
+        self.browser.call("Target.closeTarget", targetId=self.target)
 
     def value(self, script: str) -> Any:
         """Return the value of a JavaScript expression, as JSON can tell it."""
@@ -151,7 +156,7 @@ class Browser:
         """Return an empty page of a size in CSS pixels; below 600 it is a telephone's."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        made = self._pages[session] = Page(self, session)
+        made = self._pages[session] = Page(self, session, target)
         made.resize(width, height)
         made.paint(dark)
         self.call("Target.setAutoAttach", session, autoAttach=True, waitForDebuggerOnStart=True, flatten=True)

@@ -1,7 +1,6 @@
 """The commands about likes: import, statistics, export, erasing a rater, upgrading the store."""
 
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
+from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report, print_skipped
 from thumbtune.cli.progress import bar
 from thumbtune.cli.terminal import counts, quieten, say
 from thumbtune.errors import ThumbtuneError, UsageError, note, plural
@@ -88,6 +87,9 @@ def import_(
     allow_erased: Annotated[
         bool, typer.Option("--allow-erased", help="Take the votes of raters who were erased from the store.")
     ] = False,
+    unrated: Annotated[
+        bool, typer.Option("--unrated", help="Take all images without votes, to judge them in the studio.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and write nothing.")] = False,
 ) -> None:
     """Import likes and dislikes into the store."""
@@ -97,8 +99,12 @@ def import_(
     from thumbtune.feedback.reading.own_words import parse_map_label
     from thumbtune.feedback.sources.kinds import open_source
     from thumbtune.feedback.store.database import is_address
+    from thumbtune.feedback.unrated import check_unrated
     from thumbtune.runs.bundled_words import unknown_note
 
+    if unrated:
+        check_unrated(label, strict, correct)
+        label = "like"  # of each image, which is not stored
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
@@ -106,6 +112,9 @@ def import_(
     )  # fmt: skip
     # raises before a store is made
     rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
+    if unrated:
+        _import_unrated(rows, likes, images, prompt or "", dry_run)
+        return
     drawn: dict[str, None] = {}  # the prompts that the bundled model was given
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
     options |= {"allow_erased": allow_erased, "dry_run": dry_run, "whole": limit is None}
@@ -113,6 +122,23 @@ def import_(
     _import(source, rows, likes, images, options)
     if (unknown := unknown_note(drawn)) is not None:
         note(unknown)
+
+
+def _import_unrated(rows: "Source", likes: str, images: str | None, prompt: str, dry_run: bool) -> None:
+    """Import the images of a source without votes, and print what became of them."""
+    from thumbtune.feedback.store.database import name_of
+    from thumbtune.feedback.unrated import import_unrated
+
+    with _store_for(likes, images, dry_run) as store:
+        report = import_unrated(bar(rows, "Importing"), store, prompt=prompt.strip(), dry_run=dry_run)
+    print_skipped(report.skipped)
+    left_out = f", {len(report.skipped):,} left out" if report.skipped else ""
+    say(f"{plural(report.rows, 'image')}: {report.new:,} new, {report.known:,} stored before{left_out}.")
+    say(
+        "Nothing was written (--dry-run)."
+        if dry_run
+        else f"Next: thumbtune studio --open --likes {quote(name_of(likes))}"
+    )
 
 
 def _noting_prompts(rows: "Iterable[SourceRow]", drawn: dict[str, None]) -> "Iterator[SourceRow]":
@@ -173,17 +199,14 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
 
     A store made for this import is removed again if the import fails, nothing was added and nobody else has it open.
     """
+    from thumbtune.feedback.rehearsal import needs_copy, rehearsed
     from thumbtune.feedback.store.database import is_address
-    from thumbtune.feedback.store.location import copy_store, is_made, remove_if_empty
+    from thumbtune.feedback.store.location import is_made, remove_if_empty
     from thumbtune.feedback.store.store import Store
-    from thumbtune.feedback.temporary import prefix_of
 
-    if dry_run and not (is_address(likes) and is_made(likes)):
-        with tempfile.TemporaryDirectory(prefix=prefix_of("rehearsal")) as rehearsal:
-            if is_made(likes):  # the copy blocks no voter, and an old store is not upgraded
-                copy_store(Path(likes), Path(rehearsal))
-            with Store.open(rehearsal) as store:
-                yield store
+    if dry_run and needs_copy(likes):
+        with rehearsed(likes) as store:
+            yield store
         return
     if images is not None and images.startswith("memory:"):
         raise UsageError(

@@ -1,12 +1,14 @@
 """The pages: a list of them, a line each, and how they are rendered. What they show comes from the API."""
 
 from dataclasses import dataclass
+from shlex import quote
 
 from fastapi import APIRouter, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from thumbtune import __version__
+from thumbtune.feedback.store.database import name_of
 from thumbtune.studio.access import Person
 from thumbtune.studio.guard import signed_in
 from thumbtune.studio.people import Anybody, Studio
@@ -31,6 +33,7 @@ class Page:
 PAGES = (
     Page("home", "/", "Home"),
     Page("generate", "/generate", "Generate"),
+    Page("images", "/images", "Images"),
     Page("judge", "/judge", "Judge", for_raters=True),
     Page("train", "/train", "Train"),
     Page("compare", "/compare", "Compare"),
@@ -56,7 +59,8 @@ def _show(request: Request, site: Studio, person: Anybody) -> Response:
     page = PAGE_OF[request.scope["route"].path]
     if not (page.for_raters or person.is_owner):
         return RedirectResponse("/judge", 303)
-    return render(page.name, page=page, rail=_rail(person), person=person, site=site)
+    likes = quote(name_of(site.likes))
+    return render(page.name, page=page, rail=_rail(person), person=person, site=site, likes=likes)
 
 
 def _rail(person: Person) -> list[Page]:

@@ -2,8 +2,8 @@
 
 import io
 import threading
+from enum import IntEnum
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
 
@@ -13,8 +13,15 @@ from thumbtune.files import write_whole
 from thumbtune.images import rgb
 from thumbtune.studio.site import Site
 
-Side = Literal[256, 768]
-QUALITY = {256: 82, 768: 90}
+
+class Side(IntEnum):
+    """The longest side of a small copy, in pixels."""
+
+    SMALL = 256
+    LARGE = 768
+
+
+QUALITY = {Side.SMALL: 82, Side.LARGE: 90}
 SPEED = 2  # of the encoder, 0 to 6; 4 takes twice as long and saves a twentieth
 AT_ONCE = threading.BoundedSemaphore(3)  # a decoded image of 64 million pixels has 190 MB
 NAME = "thumbs"
@@ -28,7 +35,7 @@ def thumb_of(site: Site, image: StoredImage, side: Side) -> Path:
         UnreadableImage: the image is a video or broken.
         ThumbtuneError: its file is gone.
     """
-    path = site.folder / NAME / str(side) / image.sha256[:2] / f"{image.sha256}.webp"
+    path = site.folder / NAME / str(int(side)) / image.sha256[:2] / f"{image.sha256}.webp"
     if not path.is_file():
         if image.file.endswith(VIDEOS):
             raise UnreadableImage("it is a video, of which there is no small copy; open the file itself")

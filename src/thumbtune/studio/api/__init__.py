@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import comparison, counts, images, jobs, queue, runs, session, votes
+from thumbtune.studio.api import comparison, counts, images, imports, jobs, queue, runs, session, votes
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
@@ -11,6 +11,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     queue.router,
     votes.router,
     images.router,
+    imports.router,
     jobs.router,
     runs.router,
     comparison.router,

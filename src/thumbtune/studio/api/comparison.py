@@ -65,9 +65,7 @@ def comparison(site: Studio, person: Owner, name: RunName) -> Comparison:
 
 
 @router.get("/runs/{name}/comparison/{side}/{prompt}/{seed}", response_class=FileResponse)
-def compared(
-    site: Studio, person: Owner, name: RunName, side: Side, prompt: Number, seed: Number
-) -> FileResponse:
+def compared(site: Studio, person: Owner, name: RunName, side: Side, prompt: Number, seed: Number) -> FileResponse:
     """Return the image of a side for a prompt and a seed."""
     duel = _duel(site, name)
     row = duel.images.get((side, prompt, seed))

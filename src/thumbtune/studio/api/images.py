@@ -120,7 +120,7 @@ def file(site: Studio, person: Anybody, image: ImageId, v: Mark = None) -> Respo
 
 
 @router.get("/images/{image}/thumb", response_class=FileResponse)
-def thumb(site: Studio, person: Anybody, image: ImageId, side: Side = 256, v: Mark = None) -> FileResponse:
+def thumb(site: Studio, person: Anybody, image: ImageId, side: Side = Side.SMALL, v: Mark = None) -> FileResponse:
     """Return a small copy of an image as WebP."""
     path = thumb_of(site, _checked(site, image, v), side)
     return FileResponse(path, media_type="image/webp", headers=FOR_EVER | ALONE)

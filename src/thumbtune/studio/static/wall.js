@@ -21,6 +21,7 @@ export class Wall {
       this.size = Number(event.target.value);
       this.next();
     });
+    root.querySelector("#wall-undo").addEventListener("click", () => this.undo());
     root.querySelector("#wall-next").addEventListener("click", () => this.next());
     root.querySelector("#wall-rest").addEventListener("click", () => this.askRest());
     this.dialog = root.querySelector("#wall-sure");

@@ -2,7 +2,14 @@
 
 from browser import Browser, Page
 
-SCREENS = {"home": "/", "images": "/images", "judge": "/judge"}
+SCREENS = {
+    "home": "/",
+    "images": "/images",
+    "judge": "/judge",
+    "generate": "/generate",
+    "train": "/train",
+    "compare": "/compare",
+}
 
 
 def signed_in(browser: Browser, link: str, path: str = "/", width: int = 1100, dark: bool = False) -> Page:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import Clients
 from fastapi.testclient import TestClient
+from made_runs import a_run, evaluate
 from studio_store import png
 
 from thumbtune.feedback.store import jobs as rows
@@ -234,3 +235,22 @@ def test_without_a_root_nothing_is_generated(tmp_path: Path) -> None:
         assert code_of(answer) == (400, "job-no-root")
         assert client.get(JOBS).json() == []
         assert code_of(client.get("/api/v1/runs")) == (400, "job-no-root")
+
+
+def test_an_evaluated_run_has_pairs_and_a_verdict(client: TestClient, site: Site) -> None:
+    assert site.root is not None
+    a_run(site.root)
+    assert code_of(client.get("/api/v1/runs/first/comparison")) == (404, "run-not-evaluated")
+    evaluate(site.root)
+    told = client.get("/api/v1/runs/first/comparison").json()
+    assert (told["base"], told["run"], told["decision"]) == ("tiny-emoji-64", "runs/first", "not enough evidence")
+    assert told["pairs"] == [
+        {"prompt": 0, "seed": 7, "words": "a red heart", "scores": {"taste": [0.25, 0.5]}},
+        {"prompt": 1, "seed": 7, "words": "a blue car", "scores": {}},
+    ]
+    assert client.get("/api/v1/runs/first/comparison/b/1/7").content == png(51, 64)
+    for path, status in (("c/1/7", 422), ("a/9/7", 404), ("a/1/8", 404)):
+        assert client.get(f"/api/v1/runs/first/comparison/{path}").status_code == status
+    images = site.root / "runs" / "first" / "evaluation" / "images.csv"
+    images.write_text(images.read_text().replace("b/1-7.png", "../../x"))
+    assert code_of(client.get("/api/v1/runs/first/comparison/b/1/7")) == (400, "duel-unreadable")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Page, needs_chromium
+from made_runs import a_run, evaluate
 from opened import SCREENS, signed_in
 from running import Studio
 from studio_store import fill
@@ -44,7 +45,24 @@ STATES = {
         "document.querySelector('.tile').click()",
         "document.querySelector('#drawer-facts dd') && document.querySelector('#drawer-image img').complete",
     ),
+    "generate": (
+        "/generate",
+        "document.querySelector('details').open = true",
+        "!document.getElementById('runs').hidden",
+    ),
+    "train": (
+        "/train",
+        "document.querySelector('#form details').open = true",
+        "document.querySelectorAll('.option').length > 50 && document.querySelector('#runs article')",
+    ),
+    "run": ("/train#run=first", "true", "document.querySelectorAll('#samples img').length === 3"),
+    "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
+}
+
+READY = {
+    "/images": "document.querySelectorAll('.tile').length",
+    "/judge": "document.getElementById('frame').dataset.image",
 }
 
 
@@ -53,6 +71,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("screens")
     (folder / "root" / "pictures").mkdir(parents=True)
     fill(folder / "likes", 40)
+    a_run(folder / "root")
+    evaluate(folder / "root")
     with Studio(folder / "likes", None, "--root", str(folder / "root")) as running:
         yield running
 
@@ -67,12 +87,7 @@ def brought(page: Page, state: str) -> None:
     _, act, sign = STATES[state]
     page.wait_for("document.readyState === 'complete'")
     if act != "true":
-        ready = (
-            "document.querySelectorAll('.tile').length"
-            if "images" in page.value("location.pathname")
-            else ("document.getElementById('frame').dataset.image")
-        )
-        page.wait_for(ready)
+        page.wait_for(READY.get(page.value("location.pathname"), "true"))
         for part in act.split("; "):
             page.value(f"void ({part})")
             time.sleep(0.2)

@@ -8,18 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import axe_core_python
 import pytest
 from browser import Browser, Page, needs_chromium
+from made_runs import a_run, evaluate
 from running import Studio
 from studio_store import fill, png
 
 from thumbtune.feedback.store.store import Store
-from thumbtune.runs.recipe import Recipe, write_recipe
 
 pytestmark = needs_chromium
-AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-FAULTS = "axe.run().then(told => told.violations.map(one => [one.id, ...one.nodes.map(node => node.target.join(' '))]))"
 SMALL = {  # a training of a moment
     "option-train.batch": "4",
     "option-train.sample_every": "0",
@@ -66,52 +63,6 @@ def fill_in(page: Page, values: dict[str, str]) -> None:
         page.value(f"{field}.value = {json.dumps(value)}")
         for event in ("input", "change"):
             page.value(f"{field}.dispatchEvent(new Event('{event}', {{bubbles: true}}))")
-
-
-def a_run(root: Path) -> None:
-    """A finished run as its files tell it, with samples."""
-    run = root / "runs" / "first"
-    (run / "lora").mkdir(parents=True)
-    (run / "lora" / "weights.safetensors").touch()
-    write_recipe(Recipe.model_validate({"train": {"steps": 40}}), run / "recipe.yaml")
-    rows = [
-        {"step": step, "loss": 0.5 - step / 400, "liked_log_ratio": step / 900, "disliked_log_ratio": -step / 2000}
-        | {"reference_point": step / 3000, "saturation": 0.1, "seconds": 0.3, "lr": 1e-4}
-        | ({"agreement": 0.5 + step / 200} if step % 10 == 0 else {})
-        for step in range(1, 41)
-    ]
-    (run / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for step in (0, 20, 40):
-        folder = run / "samples" / f"step-{step:06d}"
-        folder.mkdir(parents=True)
-        (folder / "0.png").write_bytes(png(step, 64))
-    (run / "samples" / "prompts.txt").write_text("a red heart\n")
-    stop = {"step": 40, "best": 20, "sentence": "Training stopped at step 40: it no longer gains."}
-    (run / "stopped.json").write_text(json.dumps(stop))
-
-
-@pytest.mark.parametrize("name", ["generate", "train", "train#run=first"])
-def test_pages_are_sound_at_both_widths_and_in_the_dark(
-    browser: Browser, studio: Studio, root: Path, name: str
-) -> None:
-    a_run(root)
-    page = page_of(browser, studio, name)
-    ready = {
-        "generate": "!document.getElementById('runs').hidden",
-        "train": "document.querySelectorAll('.option').length > 50 && document.querySelector('#runs article')",
-        "train#run=first": "document.querySelectorAll('#samples img').length === 3",
-    }
-    page.wait_for(f"Boolean({ready[name]})")
-    page.value(AXE + ";1")
-    page.value("document.querySelectorAll('details').forEach(details => { details.open = true; })")
-    for width, dark in ((1100, False), (390, True)):
-        page.resize(width, 900)
-        page.paint(dark)
-        page.value("new Promise(done => setTimeout(done, 300))")  # colours fade into each other
-        assert page.value(FAULTS) == []
-        assert page.value("document.documentElement.scrollWidth") <= width
-    assert page.complaints == []
-    assert all(request.startswith((f"http://127.0.0.1:{studio.port}/", "data:")) for request in page.requests)
 
 
 def test_a_run_shows_its_numbers_and_why_it_stopped(browser: Browser, studio: Studio, root: Path) -> None:
@@ -263,3 +214,26 @@ def test_generated_images_come_to_be_judged(browser: Browser, tmp_path: Path) ->
     model = found[0][2]
     assert [row[:2] for row in found] == [("a red heart", 0), ("a red heart", 1), ("a blue car", 0), ("a blue car", 1)]
     assert "tiny-emoji-64" in model
+
+
+def test_pairs_are_compared_by_keys(browser: Browser, studio: Studio, root: Path) -> None:
+    a_run(root)
+    evaluate(root)
+    page = page_of(browser, studio, "compare?run=first")
+    page.wait_for("document.querySelectorAll('.tiles img').length === 4")
+    assert page.value("document.getElementById('looked').textContent") == "a red heart"
+    assert page.value("document.getElementById('scores').textContent") == "Pair 1 of 2, seed 7 · taste 0.25 → 0.5"
+    assert "? open" in page.value("document.getElementById('gates').textContent")
+    page.press("ArrowRight")
+    page.wait_for("document.getElementById('looked').textContent === 'a blue car'")
+    images = page.value("['before', 'after'].map(id => new URL(document.querySelector(`#${id} img`).src).pathname)")
+    assert images == [f"/api/v1/runs/first/comparison/{side}/1/7" for side in "ab"]
+    page.press("ArrowRight")  # round to the first
+    assert page.value("document.getElementById('looked').textContent") == "a red heart"
+    fill_in(page, {"share": "30"})
+    clipped = "document.getElementById('after').style.clipPath"
+    assert page.value(clipped) == "inset(0px 0px 0px 30%)"
+    page.press("s")
+    assert page.value(clipped) == "none"
+    assert page.value("document.getElementById('beside').ariaPressed") == "true"
+    assert page.complaints == []

@@ -1,16 +1,18 @@
 """The images of an evaluated run beside those of its base, and what its gates say."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 from starlette.responses import FileResponse
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, read_duel
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
+
+if TYPE_CHECKING:
+    from thumbtune.evaluation.duel_folder import DuelFolder
 
 router = APIRouter(tags=["runs"])
 FOLDER = "evaluation"
@@ -77,14 +79,16 @@ def compared(site: Studio, person: Owner, name: RunName, side: Side, prompt: Num
     return FileResponse(file, headers=HOUR)
 
 
-def _duel(site: Site, name: str) -> DuelFolder:
+def _duel(site: Site, name: str) -> "DuelFolder":
+    from thumbtune.evaluation.duel_folder import is_duel, read_duel  # at the first request
+
     folder = place_of(site).run(name) / FOLDER
     if not is_duel(folder):
         raise ThumbtuneError(f"The run {name} has no evaluation yet; evaluate it.", code="run-not-evaluated")
     return read_duel(folder)
 
 
-def _pair(duel: DuelFolder, prompt: int, seed: int) -> Pair:
+def _pair(duel: "DuelFolder", prompt: int, seed: int) -> Pair:
     place = (prompt, seed)
     scores = {
         scorer: (sides["a"][place], sides["b"][place])

@@ -25,7 +25,6 @@ from thumbtune.studio.jobs.files import read_from, tail
 from thumbtune.studio.jobs.progress import bar_of, images_in
 from thumbtune.studio.jobs.work import place_of, queue_of, wake
 from thumbtune.studio.people import Owner, Studio
-from thumbtune.studio.recipe_form import checked_recipe, flat, yaml_of
 from thumbtune.studio.site import Site
 
 router = APIRouter(tags=["jobs"])
@@ -292,6 +291,8 @@ def _generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]
 
 def _checked(site: Site, body: TrainRequest) -> dict[str, Any]:
     """Return the arguments of a training whose settings can be used."""
+    from thumbtune.studio.recipe_form import checked_recipe, flat  # at the first request, so that a start is quick
+
     place = place_of(site)
     checked_name(body.name)
     recipe = checked_recipe(body.recipe, body.settings, place)
@@ -299,6 +300,8 @@ def _checked(site: Site, body: TrainRequest) -> dict[str, Any]:
 
 
 def _plan(site: Site, body: TrainRequest, arguments: dict[str, Any]) -> Plan:
+    from thumbtune.studio.recipe_form import yaml_of
+
     place = place_of(site)
     command = copied("train", f"{RUNS}/{body.name}", arguments, place)
     return Plan(command=command, recipe=yaml_of(body.recipe, body.settings, place))

@@ -14,14 +14,6 @@ from thumbtune.studio.jobs.progress import sample_file, sample_prompts, samples_
 from thumbtune.studio.jobs.runs import Run, run_in, runs_in, steps_of
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
-from thumbtune.studio.recipe_form import (
-    PRESETS,
-    PresetName,
-    checked_recipe,
-    options_of,
-    preset_settings,
-    shipped,
-)
 
 router = APIRouter(tags=["runs"])
 RunName = Annotated[str, Path(max_length=64)]
@@ -69,7 +61,7 @@ class OptionView(BaseModel):
 class PresetView(BaseModel):
     """A preset: the options that differ from the defaults of the model."""
 
-    name: PresetName
+    name: str
     title: str
     about: str
     settings: dict[str, str]
@@ -117,16 +109,18 @@ def sample(site: Studio, person: Owner, name: RunName, step: Number, number: Num
 @router.get("/recipe")
 def recipe(site: Studio, person: Owner, model: str | None = None, shipped_recipe: str | None = None) -> Form:
     """Return the options of a recipe with the defaults of a model, and the presets for it."""
+    from thumbtune.studio import recipe_form as form  # at the first request, so that a start is quick
+
     place = place_of(site)
     settings = {} if model is None else {"model": checked_model(model, place)}
-    chosen = checked_recipe(shipped_recipe, settings, place)
+    chosen = form.checked_recipe(shipped_recipe, settings, place)
     return Form(
-        options=[OptionView(**{**asdict(one), "choices": list(one.choices)}) for one in options_of(chosen)],
+        options=[OptionView(**{**asdict(one), "choices": list(one.choices)}) for one in form.options_of(chosen)],
         presets=[
-            PresetView(name=name, title=each.title, about=each.about, settings=preset_settings(name, chosen))
-            for name, each in PRESETS.items()
+            PresetView(name=name, title=each.title, about=each.about, settings=form.preset_settings(name, chosen))
+            for name, each in form.PRESETS.items()
         ],
-        shipped=shipped(),
+        shipped=form.shipped(),
     )
 
 

@@ -33,7 +33,7 @@ class Studio:
     def __init__(self, likes: Path | str, port: int | None = None, *options: str) -> None:
         self.port = port or free_port()
         self.words = ["studio", "--likes", str(likes), "--port", str(self.port), *options]
-        self.link = ""
+        self.links: list[str] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -50,13 +50,11 @@ class Studio:
             [sys.executable, "-c", START, *self.words], env=environment, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
-        lines = []
+        self.links = []
         for line in self._process.stdout:
-            lines.append(line)
-            if found := LINK.search(line):
-                self.link = found.group()
+            self.links += LINK.findall(line)
+            if "Ctrl-C" in line:
                 break
-        assert self.link, lines
         took = time.monotonic() - begin
         while True:
             with socket.socket() as probe:
@@ -80,6 +78,11 @@ class Studio:
         self._process.wait(PATIENCE)
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    @property
+    def link(self) -> str:
+        """The link of its owner."""
+        return self.links[0]
 
     def link_by(self, port: int) -> str:
         """The link to it through another port."""

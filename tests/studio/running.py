@@ -1,7 +1,7 @@
 """A studio in a process of its own, which can be killed and started again, and a proxy that is as slow as the web."""
 
-import asyncio
 import os
+import queue
 import re
 import signal
 import socket
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -33,7 +33,7 @@ class Studio:
     def __init__(self, likes: Path | str, port: int | None = None, *options: str) -> None:
         self.port = port or free_port()
         self.words = ["studio", "--likes", str(likes), "--port", str(self.port), *options]
-        self.link = ""
+        self.links: list[str] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -50,13 +50,11 @@ class Studio:
             [sys.executable, "-c", START, *self.words], env=environment, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
-        lines = []
+        self.links = []
         for line in self._process.stdout:
-            lines.append(line)
-            if found := LINK.search(line):
-                self.link = found.group()
+            self.links += LINK.findall(line)
+            if "Ctrl-C" in line:
                 break
-        assert self.link, lines
         took = time.monotonic() - begin
         while True:
             with socket.socket() as probe:
@@ -81,68 +79,83 @@ class Studio:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
+    @property
+    def link(self) -> str:
+        """The link of its owner."""
+        return self.links[0]
+
     def link_by(self, port: int) -> str:
         """The link to it through another port."""
         return self.link.replace(f":{self.port}/", f":{port}/")
 
 
 class _Slow:
-    """Passes the bytes of connections on, each after a delay."""
+    """Passes the bytes of connections on, each after a delay; two threads a direction."""
 
     def __init__(self, port: int, seconds: float) -> None:
-        self.to, self.seconds, self.port = port, seconds, 0
-        self.ready, self.stopped = threading.Event(), asyncio.Event()
+        self.to, self.seconds = port, seconds
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._begin(self._accept)
 
-    async def serve(self) -> None:
-        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self.ready.set()
-        await self.stopped.wait()
-        server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+    def close(self) -> None:
+        for each in (self.listener, *self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(PATIENCE)
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.to)
-        except OSError:
-            writer.close()
-            return
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(self._pump(reader, to_writer), self._pump(to_reader, writer))
+    def _begin(self, work: Callable[..., None], *given: object) -> None:
+        thread = threading.Thread(target=work, args=given, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        reading = asyncio.ensure_future(self._read(reader, waiting))
-        with suppress(OSError):
-            while (one := await waiting.get())[1]:
-                await asyncio.sleep(max(0, one[0] - asyncio.get_running_loop().time()))
-                writer.write(one[1])
-                await writer.drain()
-        reading.cancel()
-        writer.close()
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:  # the studio is down
+                near.close()
+                continue
+            self._open += [near, far]
+            for source, target in ((near, far), (far, near)):
+                waiting: queue.Queue[tuple[float, bytes]] = queue.Queue()
+                self._begin(self._read, source, waiting)
+                self._begin(self._write, target, waiting)
 
-    async def _read(self, reader: asyncio.StreamReader, waiting: asyncio.Queue[tuple[float, bytes]]) -> None:
+    def _read(self, source: socket.socket, waiting: "queue.Queue[tuple[float, bytes]]") -> None:
         data = b"?"
         while data:
             try:
-                data = await reader.read(1 << 16)
+                data = source.recv(1 << 16)
             except OSError:
                 data = b""
-            await waiting.put((asyncio.get_running_loop().time() + self.seconds, data))
+            waiting.put((time.monotonic() + self.seconds, data))
+
+    def _write(self, target: socket.socket, waiting: "queue.Queue[tuple[float, bytes]]") -> None:
+        with suppress(OSError):
+            while (one := waiting.get())[1]:
+                time.sleep(max(0, one[0] - time.monotonic()))
+                target.sendall(one[1])
+            target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
 def delayed(port: int, seconds: float) -> Iterator[int]:
     """A port that leads to another one, with a delay each way; it goes on while the other side is down."""
-    slow, loop = _Slow(port, seconds), asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(slow.serve(),), daemon=True)
-    thread.start()
-    slow.ready.wait(PATIENCE)
+    slow = _Slow(port, seconds)
     try:
-        yield slow.port
+        yield slow.listener.getsockname()[1]
     finally:
-        loop.call_soon_threadsafe(slow.stopped.set)
-        thread.join(PATIENCE)
-        loop.run_until_complete(asyncio.sleep(0.05))
-        loop.close()
+        slow.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
+from thumbtune.feedback.reading.walk import IMAGE_SUFFIXES
 from thumbtune.feedback.store.store import is_store
 from thumbtune.studio.site import Site
 

@@ -1,4 +1,7 @@
-"""Import a folder below the root, as `thumbtune import` does, first as a dry run."""
+"""Import a folder below the root, as `thumbtune import` does, first as a dry run.
+
+The readers of formats are loaded with the first import, so that the studio starts at once.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,13 +12,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.importers import import_from
 from thumbtune.feedback.rehearsal import needs_copy, rehearsed
-from thumbtune.feedback.source import Reading
-from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.store.database import name_of
 from thumbtune.feedback.store.store import Store
-from thumbtune.feedback.unrated import import_unrated
 from thumbtune.studio.folders import described, folder_with, folders_in
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
@@ -106,6 +105,11 @@ def import_(site: Studio, person: Owner, body: Import) -> Report:
 
 
 def _run(path: Path, store: Store, site: Site, body: Import, rater: str) -> dict[str, Any]:
+    from thumbtune.feedback.importers import import_from
+    from thumbtune.feedback.source import Reading
+    from thumbtune.feedback.sources.kinds import open_source
+    from thumbtune.feedback.unrated import import_unrated
+
     # without labels, each image gets one that is not stored
     label = {"folders": None, "unrated": True, "like": True, "dislike": False}[body.labels]
     source = open_source(path, site.store.folder, Reading(label=label))

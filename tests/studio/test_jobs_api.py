@@ -176,6 +176,15 @@ def test_a_running_job_tells_what_it_does(client: TestClient, site: Site) -> Non
     assert (stopping["state"], stopping["stopping"]) == ("running", True)
 
 
+@pytest.mark.parametrize("after", ["", "x", "0.0.0.0.", "9.9.9.9.done", "1" * 200, "\xe9", "-1.0.0.0.done"])
+def test_strange_last_event_ids_begin_at_the_start(client: TestClient, after: str) -> None:
+    number = client.post(f"{JOBS}/generate", json={"prompts": ["a"]}).json()["id"]
+    client.post(f"{JOBS}/{number}/stop", json={})
+    answer = client.get(f"{JOBS}/{number}/events", headers={"last-event-id": after.encode("latin-1")})
+    assert answer.status_code == (422 if len(after) > 100 else 200)
+    assert answer.status_code == 422 or "event: end" in answer.text
+
+
 def test_raters_see_none_of_it(client_of: Clients) -> None:
     ben = client_of("ben")
     for path in (JOBS, f"{JOBS}/1", f"{JOBS}/1/events", "/api/v1/runs", "/api/v1/recipe"):

@@ -73,6 +73,6 @@ def test_a_full_disk_ends_the_import(folder: Path, store: Store, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise ThumbtuneError("The disk is full.", code="disk-full")
 
-    monkeypatch.setattr(store, "add_image", full)
+    monkeypatch.setattr("thumbtune.feedback.unrated.add_images", full)
     with refused("disk-full"):
         import_unrated(rows_of(folder), store)  # type: ignore[arg-type]

@@ -1,17 +1,20 @@
 """Import images without votes, to be judged in the studio."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.metadata.automatic1111 import settings_apart
 from thumbtune.feedback.prompts import plain_prompt
 from thumbtune.feedback.source import SourceRow
+from thumbtune.feedback.store.intake import NewImage, add_images
 from thumbtune.feedback.store.store import Store
-from thumbtune.feedback.store.votes import without_controls
+from thumbtune.feedback.store.votes import check_image, check_text, stripped, without_controls
 
-ROWS_AT_ONCE = 100  # of one transaction, during which nobody else can write
+ROWS_AT_ONCE = 50  # of one transaction, during which nobody else can write; images of 2 MB are 100 MB of memory
+NO_IMAGE = "the image is missing; add it or remove the row"
 NO_PROMPT = "it has no prompt; add one beside it, or give one for all"
 
 
@@ -38,15 +41,44 @@ def import_unrated(
         ThumbtuneError: the disk is full, or the database fails; images before stay.
     """
     report = UnratedReport()
-    newest = store.newest()
+    seen: set[int] = set()  # images that this import added
     # one transaction for all of a rehearsal, so that an image that comes twice is found again
-    parts = [rows] if dry_run else _in_parts(rows)
-    for part in parts:
-        with store.transaction(rehearsal=dry_run):
-            for row in part:
-                report.rows += 1
-                newest = _add(settings_apart(row), store, prompt, report, newest)
+    with store.transaction(rehearsal=True) if dry_run else nullcontext():
+        newest = store.newest()
+        for part in _in_parts(rows):
+            images = [(row.where, _image_of(settings_apart(row), prompt)) for row in part]
+            report.rows += len(images)
+            good = [image for _, image in images if isinstance(image, NewImage)]
+            with store.transaction(), store.reading() as session:
+                stored = iter(add_images(session, store.storage, good))
+            for where, image in images:
+                result = next(stored) if isinstance(image, NewImage) else image
+                if isinstance(result, ThumbtuneError):
+                    report.skipped.append((where, str(result).rstrip(".")))
+                    continue
+                is_new = result.id > newest and result.id not in seen
+                seen.add(result.id)
+                report.new += is_new
+                report.known += not is_new
     return report
+
+
+def _image_of(row: SourceRow, prompt: str) -> NewImage | ThumbtuneError:
+    """Return the image of a row, or why it cannot be used."""
+    try:
+        words, _ = plain_prompt(without_controls(row.prompt or prompt), row.syntax)
+        if row.image is None:
+            return ThumbtuneError(row.problem or NO_IMAGE, code="image-unreadable")
+        if not words:
+            return ThumbtuneError(NO_PROMPT, code="image-no-prompt")
+        check_image(words, row.seed)
+        for name in ("model", "source"):
+            check_text(getattr(row, name) or "", name)
+        return NewImage(
+            data=row.image(), prompt=words, seed=row.seed, model=stripped(row.model), source=stripped(row.source)
+        )
+    except ThumbtuneError as error:
+        return error
 
 
 def check_unrated(label: str | None, strict: bool, correct: bool) -> None:
@@ -62,25 +94,7 @@ def check_unrated(label: str | None, strict: bool, correct: bool) -> None:
         )
 
 
-def _in_parts(rows: Iterable[SourceRow]) -> Iterable[Iterable[SourceRow]]:
+def _in_parts(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
     iterator = iter(rows)
-    for first in iterator:
-        yield chain([first], islice(iterator, ROWS_AT_ONCE - 1))
-
-
-def _add(row: SourceRow, store: Store, prompt: str, report: UnratedReport, newest: int) -> int:
-    """Add one image; return the newest id."""
-    words, _ = plain_prompt(without_controls(row.prompt or prompt), row.syntax)
-    if row.image is None or not words:
-        report.skipped.append((row.where, row.problem or NO_PROMPT))
-        return newest
-    try:
-        image = store.add_image(row.image(), words, seed=row.seed, model=row.model, source=row.source)
-    except ThumbtuneError as error:
-        if error.code in ("disk-full", "image-not-written"):
-            raise
-        report.skipped.append((row.where, str(error).rstrip(".")))
-        return newest
-    report.new += image.id > newest
-    report.known += image.id <= newest
-    return max(newest, image.id)
+    while part := list(islice(iterator, ROWS_AT_ONCE)):
+        yield part

@@ -118,6 +118,14 @@ ImageSize = Annotated[
         help="Size of the images: 768 for a square, or 768x512 (width x height). Default: the model's own size.",
     ),
 ]
+IntoStore = Annotated[
+    str | None,
+    typer.Option(
+        "--likes",
+        help="Also put the images into this store, without a vote, for `thumbtune studio` to show: a folder, or "
+        "postgresql://user@host/database.",
+    ),
+]
 
 
 def train(
@@ -204,13 +212,7 @@ def generate(
     over_length: OverLength = None,
     syntax: Syntax = None,
     clip_skip: ClipSkip = None,
-    likes: Annotated[
-        str | None,
-        typer.Option(
-            help="Also put the images into this store, without a vote, for `thumbtune studio` to show: a folder, or "
-            "postgresql://user@host/database."
-        ),
-    ] = None,
+    likes: IntoStore = None,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()

@@ -96,7 +96,7 @@ def measure_api(link: str, images: int) -> dict[str, Any]:
         "queue of 20": timed(lambda: client.queue(20)),
         "counts": timed(client.counts),
         "first page": timed(lambda: client._ask("images?limit=200")),
-        "page from the 90th hundredth": timed(lambda: client._ask(f"images?limit=200&after={deep}")),
+        "a page deep in the list": timed(lambda: client._ask(f"images?limit=200&after={deep}")),
         "unrated": timed(lambda: client._ask("images?limit=200&label=unrated")),
         "raters disagree": timed(lambda: client._ask("images?limit=200&label=disagreement")),
         "words of the prompt": timed(lambda: client._ask("images?limit=200&text=image%2099")),
@@ -169,12 +169,16 @@ def measure(images: int) -> dict[str, Any]:
         return result
 
 
+UNITS = {"ms": "ms", "median_ms": "ms (median)", "max_ms": "ms at most", "p99_ms": "ms (99 of 100)", "mb": "MB"}
+UNITS |= {"keys": "keys", "most": "at most", "images": "images scrolled over", "of_15_minutes": "(load of the machine)"}
+
+
 def table(result: dict[str, Any]) -> str:
     """Return a result as Markdown."""
-    lines = ["| what | measured |", "|---|---|"]
+    lines = [f"| {result['images']:,} images | measured |", "|---|---|"]
     for name, numbers in result.items():
         if isinstance(numbers, dict):
-            told = ", ".join(f"{value:,.0f} {key.replace('_', ' ')}" for key, value in numbers.items())
+            told = ", ".join(f"{value:,.0f} {UNITS[key]}" for key, value in numbers.items())
             lines.append(f"| {name} | {told} |")
     return "\n".join(lines)
 
@@ -185,7 +189,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     given = parser.parse_args()
     result = measure(given.images) | {"cores": os.cpu_count(), "machine": platform.machine()}
-    result["load"] = {"before_and_after": os.getloadavg()[1]}
+    result["other work on its cores"] = {"of_15_minutes": os.getloadavg()[2]}
     stored = json.loads(FILE.read_text(encoding="utf-8"))["results"] if FILE.exists() else []
     kept = [one for one in stored if one["images"] != given.images]
     rows = sorted([*kept, result], key=lambda one: one["images"])

@@ -16,10 +16,12 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from studio_store import fill
 
+from benchmarks.studio import table
 from thumbtune.studio.app import bare_app, make_app
 from thumbtune.studio.site import open_site
 
-KEPT = Path(__file__).parents[2] / "docs" / "studio-openapi.json"
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "docs" / "studio-openapi.json"
 NOT_PROBED = (
     "/api/v1/session",  # wrong tokens would make all others wait
     "/api/v1/jobs/{number}/events",  # a job that waits has no end; test_jobs_api.py asks for them
@@ -37,6 +39,11 @@ def schema() -> str:
 
 def test_the_schema_is_as_it_was_read() -> None:
     assert KEPT.read_text(encoding="utf-8") == schema(), "read the changes, then: python tests/studio/test_schema.py"
+
+
+def test_the_table_of_the_page_is_what_the_benchmark_measured() -> None:
+    (measured,) = json.loads((ROOT / "benchmarks" / "studio.json").read_text(encoding="utf-8"))["results"]
+    assert table(measured) in (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
 
 
 def test_each_operation_says_what_it_does() -> None:

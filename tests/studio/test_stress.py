@@ -1,6 +1,7 @@
 """Raters at once, and a studio that is killed again and again: no vote is lost or doubled."""
 
 import random
+import re
 import sqlite3
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from refusals import refused
-from running import Studio
+from running import ROOT, Studio
 from studio_store import fill, png
 
 from thumbtune.feedback.store.browsing import history
@@ -156,3 +157,14 @@ def test_the_client(tmp_path: Path) -> None:
     with refused("studio-bad-link"):
         StudioClient("http://127.0.0.1:8421/")
     assert [kind for _, _, kind, _ in stored_in(tmp_path / "likes")] == ["like", "undo"]
+
+
+def test_the_program_of_the_page(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    with Store.open(tmp_path / "likes") as store:
+        store.add_image(png(1), "a panda")
+        store.add_image(png(2), "a fox")
+    with Studio(tmp_path / "likes") as studio:
+        exec(program.replace("http://127.0.0.1:8421/welcome?token=...", studio.link), {})
+    assert sorted((image, kind) for _, image, kind, _ in stored_in(tmp_path / "likes")) == [(1, "like"), (2, "dislike")]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report, print_skipped
+from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
 from thumbtune.cli.progress import bar
 from thumbtune.cli.terminal import counts, quieten, say
+from thumbtune.cli.unrated import Unrated, import_without_votes, label_with
 from thumbtune.errors import ThumbtuneError, UsageError, note, plural
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading
@@ -62,6 +63,9 @@ Correct = Annotated[
         "--correct", help="Make the source's votes the latest, and undo imported votes that it no longer contains."
     ),
 ]
+AllowErased = Annotated[
+    bool, typer.Option("--allow-erased", help="Take the votes of raters who were erased from the store.")
+]
 
 
 def import_(
@@ -84,12 +88,8 @@ def import_(
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
     correct: Correct = False,
-    allow_erased: Annotated[
-        bool, typer.Option("--allow-erased", help="Take the votes of raters who were erased from the store.")
-    ] = False,
-    unrated: Annotated[
-        bool, typer.Option("--unrated", help="Take all images without votes, to judge them in the studio.")
-    ] = False,
+    allow_erased: AllowErased = False,
+    unrated: Unrated = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and write nothing.")] = False,
 ) -> None:
     """Import likes and dislikes into the store."""
@@ -99,12 +99,9 @@ def import_(
     from thumbtune.feedback.reading.own_words import parse_map_label
     from thumbtune.feedback.sources.kinds import open_source
     from thumbtune.feedback.store.database import is_address
-    from thumbtune.feedback.unrated import check_unrated
     from thumbtune.runs.bundled_words import unknown_note
 
-    if unrated:
-        check_unrated(label, strict, correct)
-        label = "like"  # of each image, which is not stored
+    label = label_with(unrated, label, strict, correct)
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
@@ -113,8 +110,7 @@ def import_(
     # raises before a store is made
     rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
     if unrated:
-        _import_unrated(rows, likes, images, prompt or "", dry_run)
-        return
+        return import_without_votes(rows, _store_for(likes, images, dry_run), likes, prompt, dry_run)
     drawn: dict[str, None] = {}  # the prompts that the bundled model was given
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
     options |= {"allow_erased": allow_erased, "dry_run": dry_run, "whole": limit is None}
@@ -122,23 +118,6 @@ def import_(
     _import(source, rows, likes, images, options)
     if (unknown := unknown_note(drawn)) is not None:
         note(unknown)
-
-
-def _import_unrated(rows: "Source", likes: str, images: str | None, prompt: str, dry_run: bool) -> None:
-    """Import the images of a source without votes, and print what became of them."""
-    from thumbtune.feedback.store.database import name_of
-    from thumbtune.feedback.unrated import import_unrated
-
-    with _store_for(likes, images, dry_run) as store:
-        report = import_unrated(bar(rows, "Importing"), store, prompt=prompt.strip(), dry_run=dry_run)
-    print_skipped(report.skipped)
-    left_out = f", {len(report.skipped):,} left out" if report.skipped else ""
-    say(f"{plural(report.rows, 'image')}: {report.new:,} new, {report.known:,} stored before{left_out}.")
-    say(
-        "Nothing was written (--dry-run)."
-        if dry_run
-        else f"Next: thumbtune studio --open --likes {quote(name_of(likes))}"
-    )
 
 
 def _noting_prompts(rows: "Iterable[SourceRow]", drawn: dict[str, None]) -> "Iterator[SourceRow]":

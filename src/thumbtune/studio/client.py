@@ -27,6 +27,10 @@ TIMEOUT_SECONDS = 30.0
 BUSY = 503
 
 
+class StudioRefused(ThumbtuneError):
+    """The studio refused something; the sentence and the code are its own."""
+
+
 class StudioClient:
     """A rater at a studio.
 
@@ -66,7 +70,8 @@ class StudioClient:
         """Store a like, dislike or skip, and return its id.
 
         Raises:
-            ThumbtuneError: it was refused, or the studio cannot be reached.
+            StudioRefused: it was refused.
+            ThumbtuneError: the studio cannot be reached.
         """
         given = {"id": vote_id or str(uuid.uuid4()), "image": image, "kind": kind, "reason": reason}
         self.votes([given])
@@ -76,7 +81,8 @@ class StudioClient:
         """Store votes ({id, image, kind}) and undos ({undoes}), some at once.
 
         Raises:
-            ThumbtuneError: one was refused (those before and after it are stored), or the studio cannot be reached.
+            StudioRefused: one was refused; those before and after it are stored.
+            ThumbtuneError: the studio cannot be reached.
         """
         refused = []
         for start in range(0, len(votes), AT_ONCE):
@@ -84,7 +90,7 @@ class StudioClient:
             refused += [result for result in answer["results"] if not result["stored"]]
         if refused:
             counted = f"; {plural(len(refused), 'vote was', 'votes were')} refused" if len(refused) > 1 else ""
-            raise ThumbtuneError(f"{refused[0]['message'].rstrip('.')}{counted}.", code=refused[0]["code"])
+            raise StudioRefused(f"{refused[0]['message'].rstrip('.')}{counted}.", code=refused[0]["code"])
 
     def undo(self, vote_id: str) -> None:
         """Take a vote back."""
@@ -119,7 +125,7 @@ def _explained(error: Exception) -> ThumbtuneError:
     if isinstance(error, urllib.error.HTTPError):
         try:
             told = json.loads(error.read())["error"]
-            return ThumbtuneError(told["message"], code=told["code"])
+            return StudioRefused(told["message"], code=told["code"])
         except (ValueError, KeyError, TypeError):
             return ThumbtuneError(
                 f"The studio answered {error.code} {error.reason}; check the link.", code="studio-failed"

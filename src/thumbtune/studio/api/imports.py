@@ -97,7 +97,8 @@ def import_(site: Studio, person: Owner, body: Import) -> Report:
         else:
             numbers = _run(path, site.store, site, body, person.rater)
     except ThumbtuneError as error:
-        raise ThumbtuneError(_without_root(str(error), site), code=error.code) from error
+        error.args = (_without_root(str(error), site),)
+        raise
     skipped = [Skipped(where=_without_root(where, site), why=why) for where, why in numbers.pop("skipped")]
     return Report(
         **numbers, skipped=skipped[:MAX_LISTED], dry_run=body.dry_run, command=_command(site, path, body, person.rater)

@@ -140,6 +140,23 @@ def test_stop_is_one_interrupt_and_resume_waits_again(make: Make) -> None:
     until(lambda: state_of(queue, number) == "stopped")  # also while it has not begun to listen
 
 
+def test_a_checkpoint_is_asked_for_while_a_training_runs(make: Make) -> None:
+    saves = "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: print('saved', flush=True))\n"
+    queue = make(saves + WAIT.replace("time.sleep(60)", "[time.sleep(0.1) for _ in range(600)]"))
+    number = add(queue)
+    with refused("job-not-running", naming=str(number)):
+        queue.save(number)
+    queue.step()
+    until(lambda: "ready" in queue.files(number).log.read_text())
+    queue.save(number)
+    until(lambda: "saved" in queue.files(number).log.read_text())
+    assert state_of(queue, number) == "running"
+    rows.ask_to_stop(queue.store, number)
+    until(lambda: state_of(queue, number) == "stopped")
+    with refused("job-not-running"):
+        queue.save(number)
+
+
 def test_a_waiting_job_stops_without_a_process(make: Make) -> None:
     queue = make(SAY)
     number = add(queue)

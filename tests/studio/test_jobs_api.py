@@ -137,6 +137,7 @@ def test_stop_and_resume(client: TestClient) -> None:
     assert client.post(f"{JOBS}/{number}/stop", json={}).json()["state"] == "stopped"
     assert client.post(f"{JOBS}/{number}/resume", json={}).json()["state"] == "waiting"
     assert code_of(client.post(f"{JOBS}/{number}/resume", json={})) == (409, "job-not-stopped")
+    assert code_of(client.post(f"{JOBS}/{number}/save", json={})) == (409, "job-not-running")
     for path in (f"{JOBS}/99", f"{JOBS}/99/events"):
         assert code_of(client.get(path)) == (404, "job-missing")
     assert code_of(client.post(f"{JOBS}/99/stop", json={})) == (404, "job-missing")

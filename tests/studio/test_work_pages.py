@@ -146,19 +146,25 @@ def test_a_training_goes_on_when_the_studio_is_killed_and_is_found_again(
     assert again.complaints == []
 
 
+def choose(page: Page, words: str) -> None:
+    button = f"[...document.querySelectorAll('#run-actions button')].find(one => one.textContent === '{words}')"
+    page.wait_for(f"Boolean({button})")
+    page.value(f"{button}.click()")
+
+
 @pytest.mark.slow
-def test_stop_and_resume_from_the_page(browser: Browser, studio: Studio, root: Path) -> None:
+def test_save_stop_and_resume_from_the_page(browser: Browser, studio: Studio, root: Path) -> None:
     page = page_of(browser, studio, "train")
     begin(page, "mine", 60)
     until(lambda: len(steps_in(root, "mine")) >= 3)
-    page.value("[...document.querySelectorAll('#run-actions button')].find(one => one.textContent === 'Stop').click()")
+    choose(page, "Save a checkpoint")
+    page.wait_for("document.getElementById('notes').textContent.includes('A checkpoint of step')")
+    choose(page, "Stop")
     until(lambda: "Stopped" in page.value(STATE))
     stopped = len(steps_in(root, "mine"))
     assert 3 <= stopped < 60
     assert f"Stopped after step {stopped} of 60" in page.value("document.getElementById('run-sentence').textContent")
-    page.value(
-        "[...document.querySelectorAll('#run-actions button')].find(one => one.textContent === 'Resume').click()"
-    )
+    choose(page, "Resume")
     until(lambda: "Done" in page.value(STATE))
     assert steps_in(root, "mine") == list(range(1, 61))
     assert "continues from step" in page.value("document.getElementById('notes').textContent")

@@ -21,6 +21,7 @@ STATUS_OF = {
     "run-not-evaluated": 404,
     "job-busy": 409,
     "job-run-exists": 409,
+    "job-not-running": 409,
     "job-not-stopped": 409,
     "job-estimating": 409,
     "vote-of-another-rater": 403,

@@ -186,6 +186,13 @@ def stop(site: Studio, person: Owner, number: JobId) -> JobView:
     return view_of(site, stopped)
 
 
+@router.post("/jobs/{number}/save")
+def save(site: Studio, person: Owner, number: JobId) -> JobView:
+    """Save a checkpoint of a training now, as SIGUSR1 does; it goes on."""
+    queue_of(site).save(number)
+    return view_of(site, rows.get_job(site.store, number))
+
+
 @router.post("/jobs/{number}/resume")
 def resume(site: Studio, person: Owner, number: JobId) -> JobView:
     """Let a stopped or failed job go on."""

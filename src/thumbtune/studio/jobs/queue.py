@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from platform import node
@@ -20,6 +21,7 @@ from thumbtune.feedback.store import jobs as rows
 from thumbtune.feedback.store.jobs import JobState
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.tables import Job
+from thumbtune.signals import SAVE
 from thumbtune.studio.jobs.commands import Place, words_of
 from thumbtune.studio.jobs.files import JobFiles, last_sentence
 
@@ -28,6 +30,7 @@ COMMAND = (*PYTHON, "thumbtune.cli.app")
 SUPERVISOR = (*PYTHON, "thumbtune.studio.jobs.supervisor")
 EVERY_SECONDS = 0.5
 RETRY_SECONDS = 5.0
+WITH_COMMAND = 2  # processes: the supervisor and the command
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 KILLED = "The process was killed{by}; memory may have run out: look at the log and at the machine's memory."
 
@@ -66,6 +69,22 @@ class Queue:
             elif self._is_left_over(job):
                 self._keep(job)
         return busy or self._start_next()
+
+    def save(self, number: int) -> None:
+        """Ask the training of a job for a checkpoint now; it goes on.
+
+        Raises:
+            ThumbtuneError: it does not run here.
+        """
+        job, processes = rows.get_job(self.store, number), self.files(number).processes()
+        is_here = job.host == self.host and job.state == "running" and self.files(number).is_alive()
+        if not is_here or job.kind != "train" or SAVE is None or len(processes) < WITH_COMMAND:
+            raise ThumbtuneError(
+                f"Job {number} is no training that runs here, so there is nothing to save; look at its state.",
+                code="job-not-running",
+            )
+        with suppress(ProcessLookupError):
+            os.kill(processes[-1], SAVE)
 
     def _is_left_over(self, job: Job) -> bool:
         """Return whether a job of another machine has ended: its lock lies here, as in a container's next start."""

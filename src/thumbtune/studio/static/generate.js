@@ -1,8 +1,8 @@
 // Generate: prompts, how many images of each, with which model; the images come into the store as they are made.
 
 import { get, post } from "./api.js";
-import { copy, make, number } from "./element.js";
-import { JobList } from "./job_list.js";
+import { copy, duration, make, number } from "./element.js";
+import { JobList, paceOf } from "./job_list.js";
 import { refresh, tell } from "./shell.js";
 
 const at = (id) => document.getElementById(id);
@@ -10,7 +10,14 @@ const form = at("form");
 const KEPT = "thumbtune-prompts";
 const OTHER = "other";
 
+let pace = null; // seconds of an image
+
 const list = new JobList(at("jobs"), "generate", {
+  drawn: (jobs) => {
+    const last = jobs.find((job) => job.state === "done" && job.done);
+    pace = last ? paceOf(last) : null;
+    drawTotal();
+  },
   empty: "Nothing was generated yet.",
   link: (job) => (job.done ? make("a", { class: "button small", href: "/judge" }, "Judge them") : null),
 });
@@ -37,7 +44,7 @@ const request = () => {
 const drawTotal = () => {
   const lines = prompts().length;
   const images = lines * (given("per-prompt") ?? 0);
-  at("total").textContent = `${number(lines)} ${lines === 1 ? "prompt" : "prompts"}, ${number(images)} ${images === 1 ? "image" : "images"}`;
+  at("total").textContent = `${number(lines)} ${lines === 1 ? "prompt" : "prompts"}, ${number(images)} ${images === 1 ? "image" : "images"}${pace && images ? `, about ${duration(pace * images)} at the pace of the last generation` : ""}`;
   at("other-field").hidden = at("model").value !== OTHER;
   localStorage.setItem(KEPT, at("prompts").value);
 };

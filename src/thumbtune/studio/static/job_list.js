@@ -39,6 +39,12 @@ export const actionsOf = (job, changed) => {
   return make("span", { class: "actions" }, ...buttons, command);
 };
 
+// Return the seconds of an image at a generation's pace, with the time to load the model; null while it has none.
+export const paceOf = (job) => {
+  if (!job.started_at || !job.done) return null;
+  return ((job.ended_at ? new Date(job.ended_at) : Date.now()) - new Date(job.started_at)) / 1000 / job.done;
+};
+
 // Return a bar of what is done, or null where nobody knows.
 export const barOf = (done, total, unit, label) => {
   if (done === null || !total) return null;
@@ -48,8 +54,8 @@ export const barOf = (done, total, unit, label) => {
 };
 
 export class JobList {
-  constructor(place, kind, { link = () => null, empty = "" } = {}) {
-    Object.assign(this, { place, kind, link, empty, jobs: [], timer: null, shown: "", thumbs: new Map() });
+  constructor(place, kind, { link = () => null, empty = "", drawn = () => {} } = {}) {
+    Object.assign(this, { place, kind, link, empty, drawn, jobs: [], timer: null, shown: "", thumbs: new Map() });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
   }
 
@@ -68,6 +74,7 @@ export class JobList {
     if (shown === this.shown) return; // so that a button keeps its focus
     if (this.jobs.some((job) => isActive(job) && jobs.some((now) => now.id === job.id && now.done !== job.done))) refresh();
     Object.assign(this, { jobs, shown });
+    this.drawn(jobs);
     const focused = document.activeElement?.closest?.("[data-job]")?.dataset.job;
     this.place.replaceChildren(...(jobs.length ? jobs.map((job) => this.#card(job)) : [make("p", { class: "quiet" }, this.empty)]));
     if (focused) this.place.querySelector(`[data-job="${focused}"] button`)?.focus();
@@ -81,6 +88,7 @@ export class JobList {
         make("span", { class: "quiet" }, `${ago(job.ended_at ?? job.started_at ?? job.created_at)}${took}`)),
       job.about ? make("p", { class: "quiet sentence" }, job.about) : null,
       barOf(job.done, job.total, UNITS[job.kind] ?? "", `Progress of ${job.name}`),
+      job.kind === "generate" && job.state === "running" && paceOf(job) ? make("p", { class: "quiet" }, `about ${duration(paceOf(job) * (job.total - job.done))} left`) : null,
       job.sentence || job.doing ? make("p", { class: "sentence" }, job.sentence ?? job.doing) : null,
       this.#thumbs(job),
       make("div", { class: "row" }, this.link(job), actionsOf(job, changed)));

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { duration, make, number } from "./element.js";
-import { actionsOf, barOf, isActive, stateOf } from "./job_list.js";
+import { actionsOf, barOf, change, isActive, stateOf } from "./job_list.js";
 import { column, plot } from "./plot.js";
 import { tell } from "./shell.js";
 
@@ -116,6 +116,10 @@ export class RunView {
     };
     const changed = (now) => { this.changed(now); if (now.state !== job.state) this.open(name, now, Boolean(run)); };
     const buttons = job ? [actionsOf(job, changed)] : [];
+    if (job?.state === "running" && !job.stopping) {
+      const save = async () => { await change(job, "save"); };
+      buttons.push(make("button", { class: "small", type: "button", on: { click: save } }, "Save a checkpoint"));
+    }
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {
       buttons.push(make("a", { class: "button small", href: `/generate?run=${encodeURIComponent(name)}` }, "Generate with it"),

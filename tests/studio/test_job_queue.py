@@ -20,7 +20,7 @@ from thumbtune.studio.jobs.files import JobFiles, last_sentence, read_from
 from thumbtune.studio.jobs.queue import Queue, Worker
 
 PATIENCE = 30.0
-SAY = "print('thumbtune: It is done.')"
+SAY = "print('thumbtune: It is done. Next: thumbtune likes')"
 WAIT = """
 import signal, sys, time
 def stop(*_):
@@ -201,7 +201,10 @@ def test_a_job_that_ended_without_a_studio_gets_its_state_later(make: Make) -> N
     queue.step()
     until(lambda: not queue.files(number).is_alive())
     assert rows.get_job(queue.store, number).state == "running"
+    os.utime(queue.files(number).end, (1e9, 1e9))
     assert state_of(queue, number) == "done"
+    ended = rows.get_job(queue.store, number).ended_at
+    assert ended is not None and ended.timestamp() == 1e9  # and not when somebody looked
 
 
 def test_a_reused_process_number_is_not_the_job(make: Make) -> None:

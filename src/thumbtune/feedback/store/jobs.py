@@ -8,6 +8,7 @@ lets a machine have one job at work.
 
 import json
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import CursorResult, exists, select, update
@@ -99,9 +100,12 @@ def change(store: Store, number: int, states: Collection[JobState], **values: An
         return changed.rowcount == 1
 
 
-def end(store: Store, number: int, state: JobState, exit_code: int | None, sentence: str | None) -> bool:
-    """Record how a running job ended; return False if another studio did."""
-    return change(store, number, ("running",), state=state, exit_code=exit_code, sentence=sentence, ended_at=now())
+def end(
+    store: Store, number: int, state: JobState, exit_code: int | None, sentence: str | None, at: datetime | None = None
+) -> bool:
+    """Record how a running job ended, and when if not now; return False if another studio did."""
+    ended = {"state": state, "exit_code": exit_code, "sentence": sentence, "ended_at": at or now()}
+    return change(store, number, ("running",), **ended)
 
 
 def ask_to_stop(store: Store, number: int) -> Job:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,6 +77,13 @@ class JobFiles:
         try:
             return int(self.end.read_text(encoding="utf-8"))
         except (OSError, ValueError):
+            return None
+
+    def ended_at(self) -> datetime | None:
+        """Return when the job ended, perhaps long before a studio looked; None if it did not say."""
+        try:
+            return datetime.fromtimestamp(self.end.stat().st_mtime, UTC)
+        except OSError:
             return None
 
     def write_exit_code(self, code: int) -> None:

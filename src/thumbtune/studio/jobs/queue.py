@@ -31,6 +31,7 @@ SUPERVISOR = (*PYTHON, "thumbtune.studio.jobs.supervisor")
 EVERY_SECONDS = 0.5
 RETRY_SECONDS = 5.0
 WITH_COMMAND = 2  # processes: the supervisor and the command
+NEXT = " Next: "  # a command; the page has a button
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 KILLED = "The process was killed{by}; memory may have run out: look at the log and at the machine's memory."
 
@@ -103,7 +104,7 @@ class Queue:
         if code is None and not files.log.exists():  # the studio ended between the claim and the start
             rows.change(self.store, job.id, ("running",), state="waiting", host=None, started_at=None)
             return False
-        rows.end(self.store, job.id, _state_of(code, job), code, _sentence_of(code, files))
+        rows.end(self.store, job.id, _state_of(code, job), code, _sentence_of(code, files), files.ended_at())
         return False
 
     def _start_next(self) -> bool:
@@ -183,7 +184,8 @@ def _sentence_of(code: int | None, files: JobFiles) -> str | None:
     if code is None or (code < 0 and code not in INTERRUPTED):
         by = f" by signal {-code}" if code else ""
         return KILLED.format(by=by)
-    return last_sentence(files.log)
+    told = last_sentence(files.log)
+    return told and told.partition(NEXT)[0]
 
 
 class Worker:

@@ -33,8 +33,10 @@ def test_filters_by_the_latest_votes(client_of: Clients, site: Site) -> None:
     assert ids(ann, label="unrated") == unrated and ids(ann, label="unrated", mine=True) == sorted([*unrated, 6])[::-1]
     assert ids(ann, label="like", mine=True) == [1] and ids(ann, label="dislike", mine=True) == [3, 2]
     assert ids(ann, text="THING 1") == [12, 11, 2] and ids(ann, text="%") == []
-    for label in ("all", "like", "unrated", "disagreement"):
-        assert ann.get("/api/v1/images/total", params={"label": label}).json()["total"] == len(ids(ann, label=label))
+    for label in ("all", "like", "dislike", "skip", "unrated", "disagreement"):
+        for more in ({}, {"mine": True}, {"text": "thing 1"}):
+            query = {"label": label, **more}
+            assert ann.get("/api/v1/images/total", params=query).json()["total"] == len(ids(ann, **query)), query
 
 
 def test_a_filter_says_what_the_list_says(client_of: Clients, site: Site) -> None:

@@ -37,6 +37,11 @@ FLAGS = (
     "--hide-scrollbars",
 )
 
+LEFT = "Inspected target navigated"
+CODES = {" ": "Space"}
+VIRTUAL = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Backspace": 8, "Escape": 27}
+VIRTUAL |= {"Tab": 9, " ": 32}
+
 
 @dataclass
 class Page:
@@ -44,13 +49,19 @@ class Page:
 
     browser: "Browser"
     session: str
+    target: str
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
-    def open(self, address: str) -> None:
-        """Load an address; return when the page and its images are there."""
+    def open(self, address: str, leads_to: str | None = None) -> None:
+        """Load an address; return when the page and its images are there, or those of the address that it leads to."""
         self.browser.call("Page.navigate", self.session, url=address)
-        self.wait_for(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(address)})")
+        begins = json.dumps(leads_to or address)
+        self.wait_for(f"document.readyState === 'complete' && (location.href + '#').startsWith({begins})")
+
+    def close(self) -> None:
+        """Close it."""
+        self.browser.call("Target.closeTarget", targetId=self.target)
 
     def value(self, script: str) -> Any:
         """Return the value of a JavaScript expression, as JSON can tell it."""
@@ -63,10 +74,63 @@ class Page:
     def wait_for(self, script: str) -> Any:
         """Return the value of an expression as soon as it is true."""
         end = time.monotonic() + PATIENCE
-        while not (value := self.value(script)):
+        while not (value := self._value_now(script)):
             assert time.monotonic() < end, f"{script} stayed {value} for {PATIENCE:.0f} s"
             time.sleep(0.05)
         return value
+
+    def _value_now(self, script: str) -> Any:
+        """Return the value of an expression; None if another page takes the place of this one just then."""
+        try:
+            return self.value(script)
+        except AssertionError as error:
+            if LEFT not in str(error):
+                raise
+            return None
+
+    def press(self, key: str, *, held: int = 0) -> None:
+        """Press and release a key, such as ArrowLeft, Enter or u; `held` is how often it repeats before."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        keys = {"key": key, "code": CODES.get(key, f"Key{key.upper()}" if len(key) == 1 else key)}
+        keys["windowsVirtualKeyCode"] = VIRTUAL.get(key, ord(key[0].upper()))
+        for repeat in range(held + 1):
+            self.browser.call(
+                "Input.dispatchKeyEvent", self.session, type="keyDown", text=text, autoRepeat=repeat > 0, **keys
+            )
+        self.browser.call("Input.dispatchKeyEvent", self.session, type="keyUp", **keys)
+
+    def click(self, selector: str) -> None:
+        """Click the middle of an element with the mouse."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        self.value(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        x, y = self.value(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})")
+        for kind in ("mousePressed", "mouseReleased"):
+            where = {"x": x, "y": y, "button": "left", "clickCount": 1}
+            self.browser.call("Input.dispatchMouseEvent", self.session, type=kind, **where)
+
+    def swipe(self, selector: str, by: int) -> None:
+        """Drag an element to a side by a number of pixels, with a finger."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        x, y = self.value(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})")
+        self._touch("touchStart", x, y)
+        for step in range(1, 6):
+            self._touch("touchMove", x + by * step / 5, y)
+        self.browser.call("Input.dispatchTouchEvent", self.session, type="touchEnd", touchPoints=[])
+
+    def _touch(self, kind: str, x: float, y: float) -> None:
+        self.browser.call("Input.dispatchTouchEvent", self.session, type=kind, touchPoints=[{"x": x, "y": y}])
+
+    def resize(self, width: int, height: int) -> None:
+        """Change the size of the window, in CSS pixels; below 600 it is a telephone's."""
+        is_telephone = width < 600
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_telephone}
+        self.browser.call("Emulation.setDeviceMetricsOverride", self.session, **size)
+        self.browser.call("Emulation.setTouchEmulationEnabled", self.session, enabled=is_telephone)
+
+    def paint(self, dark: bool) -> None:
+        """Choose the colour scheme that the page is asked for."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.browser.call("Emulation.setEmulatedMedia", self.session, features=[scheme])
 
     def picture(self, path: Path) -> None:
         """Write what the window shows as a PNG."""
@@ -102,13 +166,9 @@ class Browser:
         """Return an empty page of a size in CSS pixels; below 600 it is a telephone's."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        made = self._pages[session] = Page(self, session)
-        is_telephone = width < 600
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_telephone}
-        self.call("Emulation.setDeviceMetricsOverride", session, **size)
-        self.call("Emulation.setTouchEmulationEnabled", session, enabled=is_telephone)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", session, features=[scheme])
+        made = self._pages[session] = Page(self, session, target)
+        made.resize(width, height)
+        made.paint(dark)
         self.call("Target.setAutoAttach", session, autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable", session)

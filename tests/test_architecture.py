@@ -29,6 +29,8 @@ WITHOUT_TORCH = (
     "thumbtune.experiments.experiments",
     "thumbtune.feedback.store.store",
     "thumbtune.feedback.importers",
+    "thumbtune.studio.app",
+    "thumbtune.studio.serving",
 )
 LINT = """
 from importlinter.cli import lint_imports

@@ -75,7 +75,8 @@ def sentences() -> Iterator[tuple[str, str]]:
 
 def docstrings(tree: ast.Module) -> set[int]:
     """The docstrings, by their id: they are for readers of the code."""
-    homes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    homes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
     first = [node.body[0] for node in homes if node.body]
     return {id(node.value) for node in first if isinstance(node, ast.Expr)}
 

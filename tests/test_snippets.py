@@ -36,6 +36,7 @@ PYTHON_RUN_BY = {
     "docs/first-lora.md": "tests/test_first_lora.py",
     "docs/likes.md": "tests/runs/test_rounds.py",
     "docs/own-objective.md": "tests/runs/test_own.py",
+    "docs/studio.md": "tests/studio/test_stress.py",
     "docs/trl.md": "tests/test_python_examples.py",
 }
 PYTHON_RUN_HERE = {"docs/evaluation.md"}
@@ -51,6 +52,7 @@ OTHERS = {
     "pip",
     "printf",
     "source",
+    "ssh",
     "tensorboard",
     "wc",
 }

@@ -313,7 +313,7 @@ def test_who_has_no_right_is_told_so(database: str, tmp_path: Path, paint: Paint
             server.execute(text("REVOKE ALL ON votes FROM PUBLIC"))
             server.execute(text("DROP ROLE IF EXISTS nobody_here"))
             server.execute(text("CREATE ROLE nobody_here"))
-        with refused("database-no-right"), store._read() as session:
+        with refused("database-no-right"), store.reading() as session:
             session.execute(text("SET LOCAL ROLE nobody_here"))
             session.execute(text("SELECT * FROM votes"))
 

@@ -352,7 +352,7 @@ def read(path: Path, kind: Kind) -> list[tuple[object, ...]] | None:
 
 def check_whole(store: Store) -> None:
     """Every row of an image has its file, byte for byte, and every vote its image."""
-    with store._read() as session:
+    with store.reading() as session:
         images = {row.id: row for row in session.scalars(select(StoredImage))}
         assert {vote.picture_id for vote in session.scalars(select(Vote))} <= set(images)
         for row in images.values():

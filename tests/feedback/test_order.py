@@ -212,7 +212,7 @@ def test_the_order_of_an_older_store_is_what_it_was(database: str, tmp_path: Pat
     for where in (database, tmp_path):
         with Store.open(where, images=str(tmp_path) if where == database else None) as store:
             assert liked(store) == [True]
-            with store._read() as session:
+            with store.reading() as session:
                 assert session.scalars(select(Vote.kind).order_by(Vote.sequence)).all() == [
                     "like",
                     "dislike",

@@ -29,6 +29,7 @@ from thumbtune.cli.push import push, push_likes
 from thumbtune.cli.recipe_options import named_options
 from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.stops import stopping
+from thumbtune.cli.studio import studio
 from thumbtune.cli.terminal import quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
 from thumbtune.cli.unknown_options import CommandOfImages, CommandOfRecipe
@@ -62,6 +63,7 @@ for _name, _command in {
     "report": report,
     "push": push,
     "concepts": concepts,
+    "studio": studio,
 }.items():
     _add(_name, _command)
 for _name, _group in {"likes": likes_app, "human": human_app, "scorers": scorers_app}.items():

@@ -1,6 +1,7 @@
 """Print everything about an import: how the source was read, what was left out, and the numbers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,7 +36,7 @@ def print_reading(source: "Source", err: bool = False) -> None:
 
 def print_report(report: "ImportReport", source: "Source", dry_run: bool, correct: bool) -> None:
     """Print everything about an import."""
-    _print_skipped(report)
+    print_skipped(report.skipped, report.unlisted)
     print_reading(source)
     _print_source(source)
     (_print_table if dry_run else _print_line)(report)
@@ -47,11 +48,11 @@ def print_report(report: "ImportReport", source: "Source", dry_run: bool, correc
     _print_withdrawn(report, correct)
 
 
-def _print_skipped(report: "ImportReport") -> None:
-    """Print the first rows that could not be used."""
-    for where, why in report.skipped[:MAX_PRINTED]:
+def print_skipped(skipped: Sequence[tuple[str, str]], unlisted: int = 0) -> None:
+    """Print the first rows that could not be used; `unlisted` counts those that are not in the list."""
+    for where, why in skipped[:MAX_PRINTED]:
         typer.echo(without_passwords(f"skipped {where}: {why}"), err=True)
-    if (more := len(report.skipped) + report.unlisted - MAX_PRINTED) > 0:
+    if (more := len(skipped) + unlisted - MAX_PRINTED) > 0:
         typer.echo(f"... and {more:,} more", err=True)
 
 

@@ -1,7 +1,6 @@
 """The commands about likes: import, statistics, export, erasing a rater, upgrading the store."""
 
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
 from thumbtune.cli.progress import bar
 from thumbtune.cli.terminal import counts, quieten, say
+from thumbtune.cli.unrated import Unrated, import_without_votes, label_with
 from thumbtune.errors import ThumbtuneError, UsageError, note, plural
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading
@@ -63,6 +63,9 @@ Correct = Annotated[
         "--correct", help="Make the source's votes the latest, and undo imported votes that it no longer contains."
     ),
 ]
+AllowErased = Annotated[
+    bool, typer.Option("--allow-erased", help="Take the votes of raters who were erased from the store.")
+]
 
 
 def import_(
@@ -85,9 +88,8 @@ def import_(
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
     correct: Correct = False,
-    allow_erased: Annotated[
-        bool, typer.Option("--allow-erased", help="Take the votes of raters who were erased from the store.")
-    ] = False,
+    allow_erased: AllowErased = False,
+    unrated: Unrated = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and write nothing.")] = False,
 ) -> None:
     """Import likes and dislikes into the store."""
@@ -99,6 +101,7 @@ def import_(
     from thumbtune.feedback.store.database import is_address
     from thumbtune.runs.bundled_words import unknown_note
 
+    label = label_with(unrated, label, strict, correct)
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
@@ -106,6 +109,8 @@ def import_(
     )  # fmt: skip
     # raises before a store is made
     rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
+    if unrated:
+        return import_without_votes(rows, _store_for(likes, images, dry_run), likes, prompt, dry_run)
     drawn: dict[str, None] = {}  # the prompts that the bundled model was given
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
     options |= {"allow_erased": allow_erased, "dry_run": dry_run, "whole": limit is None}
@@ -173,17 +178,14 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
 
     A store made for this import is removed again if the import fails, nothing was added and nobody else has it open.
     """
+    from thumbtune.feedback.rehearsal import needs_copy, rehearsed
     from thumbtune.feedback.store.database import is_address
-    from thumbtune.feedback.store.location import copy_store, is_made, remove_if_empty
+    from thumbtune.feedback.store.location import is_made, remove_if_empty
     from thumbtune.feedback.store.store import Store
-    from thumbtune.feedback.temporary import prefix_of
 
-    if dry_run and not (is_address(likes) and is_made(likes)):
-        with tempfile.TemporaryDirectory(prefix=prefix_of("rehearsal")) as rehearsal:
-            if is_made(likes):  # the copy blocks no voter, and an old store is not upgraded
-                copy_store(Path(likes), Path(rehearsal))
-            with Store.open(rehearsal) as store:
-                yield store
+    if dry_run and needs_copy(likes):
+        with rehearsed(likes) as store:
+            yield store
         return
     if images is not None and images.startswith("memory:"):
         raise UsageError(

@@ -12,7 +12,7 @@ LABEL, TRAIN, JUDGE, USE, MORE = (
     "Try, check and reproduce",
 )
 PANELS = {
-    LABEL: ("generate", "import", "likes"),
+    LABEL: ("generate", "import", "studio", "likes"),
     TRAIN: ("train", "recipe"),
     JUDGE: ("evaluate", "verdict", "report", "duel", "scorers", "human"),
     USE: ("merge", "push"),

@@ -1,7 +1,9 @@
 """The commands around one run: train, recipe and generate."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 import typer
@@ -9,7 +11,7 @@ import typer
 from thumbtune.cli.progress import bar
 from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say, say_prefix
-from thumbtune.errors import UsageError
+from thumbtune.errors import UsageError, plural
 
 Set = Annotated[
     list[str] | None,
@@ -116,6 +118,14 @@ ImageSize = Annotated[
         help="Size of the images: 768 for a square, or 768x512 (width x height). Default: the model's own size.",
     ),
 ]
+IntoStore = Annotated[
+    str | None,
+    typer.Option(
+        "--likes",
+        help="Also put the images into this store, without a vote, for `thumbtune studio` to show: a folder, or "
+        "postgresql://user@host/database.",
+    ),
+]
 
 
 def train(
@@ -204,30 +214,54 @@ def generate(
     over_length: OverLength = None,
     syntax: Syntax = None,
     clip_skip: ClipSkip = None,
+    likes: IntoStore = None,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()
+    from thumbtune.feedback.store.store import Store
     from thumbtune.runs.generate import Generator, generate_images
     from thumbtune.runs.recipe import Recipe
     from thumbtune.runs.sampler_defaults import sampler_for
+    from thumbtune.runs.to_store import stored
 
+    given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
+    model, tuned = _model_or_run(model, tuned, given)
+    named_model = model or (None if tuned else Recipe().model)
+    sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
+    pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
+    by = Generator(model=model, tuned=tuned, options=model_options(given))
+    with nullcontext() if likes is None else Store.open(likes) as store, stopping(AGAIN.format(out=out)):
+        paths = generate_images(pairs, sampler, out, bar, by)
+        named = ((prompt, path) for (prompt, _), path in zip(pairs, paths, strict=True))
+        for path in paths if store is None else stored(named, store):
+            say(str(path))
+    if store is not None:
+        say(f"Put {plural(len(pairs), 'image')} into {store.name} without a vote. Next: {_studio_of(likes)}")
+
+
+def _model_or_run(model: str | None, tuned: Path | None, given: Mapping[str, Any]) -> tuple[str | None, Path | None]:
+    """Return the base model or the run that generates; a model may be the folder of a run.
+
+    Raises:
+        UsageError: both are given, or options that a run has itself.
+    """
     if model and not tuned and (Path(model) / "recipe.yaml").is_file():
         model, tuned = None, Path(model)
     if model and tuned:
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
-    given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
     if tuned and any(given.values()):
         named = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
         raise UsageError(
             f"The run {tuned} loads its model and reads prompts as it was trained; leave out {named}, or --run.",
             code="generate-run-options",
         )
-    named_model = model or (None if tuned else Recipe().model)
-    sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
-    pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
-    by = Generator(model=model, tuned=tuned, options=model_options(given))
-    with stopping(AGAIN.format(out=out)):
-        for path in generate_images(pairs, sampler, out, bar, by):
-            say(str(path))
+    return model, tuned
+
+
+def _studio_of(likes: str | None) -> str:
+    """Return the command that shows a store's images; the default store needs no name."""
+    from thumbtune.feedback.store.database import name_of
+
+    return "thumbtune studio" + (f" --likes {quote(name_of(likes))}" if likes and likes != "likes" else "")

@@ -65,6 +65,12 @@ def variety(session: Session) -> Variety:
     )
 
 
+def skips(session: Session) -> int:
+    """Return how many latest votes are skips."""
+    latest = Vote.sequence.in_(latest_sequences())
+    return session.scalar(select(func.count()).where(latest, Vote.kind == "skip")) or 0
+
+
 def counts(session: Session) -> Counts:
     """Return how many images, votes, likes, dislikes and raters there are."""
     by_kind = select(Vote.kind, func.count()).where(Vote.sequence.in_(latest_sequences())).group_by(Vote.kind)

@@ -126,7 +126,7 @@ class Store:
 
     def _image_location(self, images: str | None) -> str:
         """Return where this store keeps its images; a new store stores the given location."""
-        with self._read() as session:
+        with self.reading() as session:
             stored = session.scalar(select(ImageLocation.images))
             if not isinstance(stored, str | None):
                 raise DamagedCell("the location of its images is not text")
@@ -190,7 +190,8 @@ class Store:
             yield self._session
 
     @contextmanager
-    def _read(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Session]:
+        """Yield a session for queries: that of this thread's transaction, or one of its own."""
         if self._session is not None:
             yield self._session
             return
@@ -237,7 +238,7 @@ class Store:
         Raises:
             ThumbtuneError: there is no such image.
         """
-        with self._read() as session:
+        with self.reading() as session:
             return self._image(session, image_id)
 
     def _image(self, session: Session, image_id: int) -> StoredImage:
@@ -313,17 +314,17 @@ class Store:
 
     def newest(self) -> int:
         """Return the id of the newest image; 0 without images."""
-        with self._read() as session:
+        with self.reading() as session:
             return session.scalar(select(func.max(StoredImage.id))) or 0
 
     def prompts(self, newest: int) -> Iterator[str]:
         """Yield the prompt of each image whose id is at most `newest`."""
-        with self._read() as session:
+        with self.reading() as session:
             yield from counting.prompts(session, newest)
 
     def distinct_prompts(self, limit: int) -> list[str]:
         """Return at most `limit` of the prompts, each once."""
-        with self._read() as session:
+        with self.reading() as session:
             return list(session.scalars(select(StoredImage.prompt).distinct().limit(limit)))
 
     def withdraw(self, unrated: Sequence[Unrated], undo: bool) -> int:
@@ -345,7 +346,7 @@ class Store:
         Raises:
             UsageError: the rater has no votes, and was never erased.
         """
-        with self._read() as session:
+        with self.reading() as session:
             check_rater(session, self.folder, rater)
 
     def erase(self, rater: str) -> Erased:
@@ -365,36 +366,36 @@ class Store:
 
     def erased_raters(self) -> ErasedRaters:
         """Return the raters who were erased."""
-        with self._read() as session:
+        with self.reading() as session:
             return erased_in(session)
 
     def labels(self) -> Iterator[Label]:
         """Yield the latest vote of each rater on each image, if it is a like or dislike, in the images' order."""
-        with self._read() as session:
+        with self.reading() as session:
             yield from labels_in(session)
 
     def skips(self) -> int:
         """Return how many latest votes are skips, which `labels` leaves out."""
-        with self._read() as session:
+        with self.reading() as session:
             return counting.skips(session)
 
     def state(self) -> list[Any]:
         """Return numbers that every vote, undo and erasure changes, and the location of the images."""
-        with self._read() as session:
+        with self.reading() as session:
             votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
         return [*votes, self._storage.address("")]
 
     def busiest_raters(self, limit: int | None = None) -> list[str]:
         """Return the raters with the most likes and dislikes that were not undone, most first; all without a limit."""
-        with self._read() as session:
+        with self.reading() as session:
             return counting.busiest_raters(session, limit)
 
     def variety(self) -> Variety:
         """Return how many distinct images and prompts there are."""
-        with self._read() as session:
+        with self.reading() as session:
             return counting.variety(session)
 
     def counts(self) -> Counts:
         """Return how many images, votes, likes, dislikes and raters there are."""
-        with self._read() as session:
+        with self.reading() as session:
             return counting.counts(session)

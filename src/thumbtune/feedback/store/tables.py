@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -151,3 +152,35 @@ class ErasureKey(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     key: Mapped[str] = mapped_column(String(64))
+
+
+class Job(Table):
+    """One job of the studio: a command that runs in a process of its own (jobs.py)."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint("kind IN ('generate', 'train', 'evaluate')", name="job_kind_is_known"),
+        CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'stopped')", name="job_state_is_known"),
+        Index(
+            "one_job_at_work",
+            "host",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        {"sqlite_autoincrement": True},  # the number of a deleted job, which names its files, is never given again
+    )
+
+    id: Mapped[int] = mapped_column(Large, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    folder: Mapped[str]  # that it writes, relative to the studio's root
+    arguments: Mapped[str]  # JSON
+    state: Mapped[str] = mapped_column(String(8), default="waiting")
+    host: Mapped[str | None]  # the machine where it runs or ran
+    pid: Mapped[int | None] = mapped_column(Large)
+    exit_code: Mapped[int | None]
+    sentence: Mapped[str | None]  # the last one that it said
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    started_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    stop_asked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -1,0 +1,18 @@
+"""The API, version 1: a router for each noun, registered here in one line each."""
+
+from fastapi import APIRouter
+
+from thumbtune.studio.api import comparison, counts, images, imports, jobs, queue, runs, session, votes
+
+PREFIX = "/api/v1"
+ROUTERS: tuple[APIRouter, ...] = (
+    session.router,
+    counts.router,
+    queue.router,
+    votes.router,
+    images.router,
+    imports.router,
+    jobs.router,
+    runs.router,
+    comparison.router,
+)

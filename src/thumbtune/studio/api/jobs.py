@@ -1,0 +1,325 @@
+"""Jobs: generate, train and evaluate in processes of their own, stop and resume them, and watch them live."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.store import jobs as rows
+from thumbtune.feedback.store.jobs import JobKind, JobState
+from thumbtune.feedback.store.tables import Job, now
+from thumbtune.feedback.store.votes import check_text
+from thumbtune.runs.to_store import source_of
+from thumbtune.studio.api.shown import ShownImage, addresses_of
+from thumbtune.studio.jobs.commands import IMAGES, RUNS, Place, checked_model, checked_name, copied, words
+from thumbtune.studio.jobs.estimate import estimate
+from thumbtune.studio.jobs.events import Cursor, Watched, events_after
+from thumbtune.studio.jobs.files import read_from, tail
+from thumbtune.studio.jobs.progress import bar_of, images_in
+from thumbtune.studio.jobs.work import place_of, queue_of, wake
+from thumbtune.studio.people import Owner, Studio
+from thumbtune.studio.site import Site
+
+router = APIRouter(tags=["jobs"])
+LOOK_SECONDS = 0.5  # between two looks at a job's files
+ALIVE_SECONDS = 15.0  # between two signs of life on a quiet line
+MAX_SHOWN = 12  # images of a generation
+MAX_ID = 2**63 - 1
+JobId = Annotated[int, Path(ge=1, le=MAX_ID)]
+Name = Annotated[str, Field(min_length=1, max_length=64, description="A folder below the studio's root, by its name.")]
+Text = Annotated[str, Field(max_length=2000)]
+
+
+class GenerateRequest(BaseModel):
+    """Images to generate: of each prompt as many, with seeds from `seed` on. Options as `thumbtune generate`."""
+
+    name: Name | None = None
+    prompts: list[Annotated[str, Field(min_length=1, max_length=2000)]] = Field(min_length=1, max_length=200)
+    per_prompt: int = Field(default=4, ge=1, le=64)
+    seed: int = Field(default=0, ge=0, le=2**31)
+    run: Name | None = None
+    model: Text | None = None
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance: float | None = Field(default=None, ge=0, le=100)
+    size: Annotated[str, Field(pattern=r"^\d{1,5}(x\d{1,5})?$")] | None = None
+    negative: Text = ""
+
+
+class TrainRequest(BaseModel):
+    """A training: a shipped recipe or the defaults, and settings as `--set` takes them."""
+
+    name: Name
+    recipe: Name | None = None
+    settings: dict[Annotated[str, Field(max_length=64)], Text] = Field(default={}, max_length=200)
+
+
+class RunName(BaseModel):
+    """The name of a run."""
+
+    name: Name
+
+
+class JobView(BaseModel):
+    """A job as a page shows it.
+
+    `done` of `total` images or steps; `doing` is its last line on progress, and `sentence` the last one that it said.
+    """
+
+    id: int
+    kind: JobKind
+    name: str
+    about: str
+    state: JobState
+    stopping: bool
+    doing: str | None
+    sentence: str | None
+    exit_code: int | None
+    command: str
+    done: int | None
+    total: int | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class Plan(BaseModel):
+    """A job before it starts: the command and the recipe that do the same, and lines on what it needs.
+
+    A generation has no recipe.
+    """
+
+    command: str
+    recipe: str = ""
+    lines: list[str] = []
+
+
+@router.get("/jobs")
+def jobs(site: Studio, person: Owner, kind: JobKind | None = None) -> list[JobView]:
+    """Return the newest jobs, newest first."""
+    return [view_of(site, job) for job in rows.list_jobs(site.store, kind=kind)]
+
+
+@router.get("/jobs/{number}")
+def job(site: Studio, person: Owner, number: JobId) -> JobView:
+    """Return one job."""
+    return view_of(site, rows.get_job(site.store, number))
+
+
+@router.get("/jobs/{number}/images")
+def made(site: Studio, person: Owner, number: JobId) -> list[ShownImage]:
+    """Return the newest images that a generation put into the store."""
+    row = rows.get_job(site.store, number)
+    source = source_of(row.folder.rpartition("/")[2])
+    found = rows.images_from(site.store, source, MAX_SHOWN) if row.kind == "generate" else []
+    return [ShownImage.model_validate(addresses_of(image)) for image in found]
+
+
+@router.post("/jobs/generate", status_code=201)
+def generate(site: Studio, person: Owner, body: GenerateRequest) -> JobView:
+    """Generate images; each one comes into the store without a vote as soon as it is there."""
+    return _added(site, "generate", *_generation(site, body))
+
+
+@router.post("/jobs/generate/check")
+def check_generation(site: Studio, person: Owner, body: GenerateRequest) -> Plan:
+    """Check what is to be generated, and return the command that does the same."""
+    folder, arguments = _generation(site, body)
+    return Plan(command=copied("generate", folder, arguments, place_of(site)))
+
+
+@router.post("/jobs/train", status_code=201)
+def train(site: Studio, person: Owner, body: TrainRequest) -> JobView:
+    """Train on the likes of the store."""
+    arguments = _checked(site, body)
+    if (place_of(site).run(body.name) / "recipe.yaml").exists():
+        raise ThumbtuneError(
+            f"There is a run {body.name} already; choose another name, or resume it.", code="job-run-exists"
+        )
+    return _added(site, "train", f"{RUNS}/{body.name}", arguments)
+
+
+@router.post("/jobs/train/check")
+def check(site: Studio, person: Owner, body: TrainRequest) -> Plan:
+    """Check the settings of a training, and return the command and the recipe that do the same."""
+    return _plan(site, body, _checked(site, body))
+
+
+@router.post("/jobs/train/estimate")
+def plan(site: Studio, person: Owner, body: TrainRequest) -> Plan:
+    """Return what a training would need: memory, time and disk. It takes as long as loading the model."""
+    arguments, queue = _checked(site, body), queue_of(site)
+    if any(job.host == queue.host for job in rows.list_jobs(site.store, ("running",))):
+        raise ThumbtuneError(
+            "A job is at work, and an estimate would measure beside it; wait until it ends.", code="job-estimating"
+        )
+    found = _plan(site, body, arguments)
+    found.lines = estimate(queue, words("train", f"{RUNS}/{body.name}", arguments, queue.place.store))
+    return found
+
+
+@router.post("/jobs/resume", status_code=201)
+def go_on(site: Studio, person: Owner, body: RunName) -> JobView:
+    """Continue the training of a run, whoever began it, from its newest checkpoint."""
+    _refuse_missing(place_of(site), body.name)
+    return _added(site, "train", f"{RUNS}/{body.name}", {"settings": {}})
+
+
+@router.post("/jobs/evaluate", status_code=201)
+def evaluate(site: Studio, person: Owner, body: RunName) -> JobView:
+    """Compare a run with its base on prompts that training did not see."""
+    _refuse_missing(place_of(site), body.name)
+    return _added(site, "evaluate", f"{RUNS}/{body.name}", {})
+
+
+@router.post("/jobs/{number}/stop")
+def stop(site: Studio, person: Owner, number: JobId) -> JobView:
+    """Stop a job as Ctrl-C does, once: what it made so far is kept, and it can be resumed."""
+    stopped = rows.ask_to_stop(site.store, number)
+    wake(site)
+    return view_of(site, stopped)
+
+
+@router.post("/jobs/{number}/save")
+def save(site: Studio, person: Owner, number: JobId) -> JobView:
+    """Save a checkpoint of a training now, as SIGUSR1 does; it goes on."""
+    queue_of(site).save(number)
+    return view_of(site, rows.get_job(site.store, number))
+
+
+@router.post("/jobs/{number}/resume")
+def resume(site: Studio, person: Owner, number: JobId) -> JobView:
+    """Let a stopped or failed job go on."""
+    waiting = rows.resume(site.store, number)
+    wake(site)
+    return view_of(site, waiting)
+
+
+@router.get("/jobs/{number}/events", response_class=StreamingResponse)
+async def events(
+    request: Request,
+    site: Studio,
+    person: Owner,
+    number: JobId,
+    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+) -> StreamingResponse:
+    """Watch a job: server-sent events `state`, `steps`, `log`, `samples`, `reset` and `end`.
+
+    With Last-Event-ID they go on after that event, and none is lost or sent twice.
+    """
+    await run_in_threadpool(rows.get_job, site.store, number)
+    stream = _stream(request, site, number, Cursor.of(last_event_id))
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+async def _stream(request: Request, site: Site, number: int, cursor: Cursor) -> AsyncIterator[str]:
+    quiet = 0.0
+    yield "retry: 2000\n\n"
+    while not await request.is_disconnected():
+        try:
+            found = await run_in_threadpool(lambda at=cursor: list(events_after(at, watched(site, number))))
+        except ThumbtuneError:  # the database is away for a while
+            return
+        for event in found:
+            cursor, quiet = event.cursor, 0.0
+            yield event.text()
+            if event.name == "end":
+                return
+        await asyncio.sleep(LOOK_SECONDS)
+        quiet += LOOK_SECONDS
+        if quiet >= ALIVE_SECONDS:
+            quiet = 0.0
+            yield ": alive\n\n"
+
+
+def watched(site: Site, number: int) -> Watched:
+    """Return a job as it stands, looked at before its files."""
+    row = rows.get_job(site.store, number)
+    run = place_of(site).root / row.folder if row.kind == "train" else None
+    facts = view_of(site, row).model_dump(mode="json")
+    state = f"{row.state}{'-stopping' if facts['stopping'] else ''}"
+    return Watched(state=row.state, shown=state, facts=facts, log=queue_of(site).files(number).log, run=run)
+
+
+def view_of(site: Site, row: Job) -> JobView:
+    """Return a job for a page."""
+    place, arguments = place_of(site), json.loads(row.arguments)
+    done, total, doing = None, None, None
+    if row.kind == "generate":
+        total = len(arguments["prompts"]) * arguments["per_prompt"]
+        done = min(total, images_in(read_from(queue_of(site).files(row.id).log, 0)[0].splitlines()))
+    elif row.kind == "train":
+        total = arguments.get("steps")
+    if row.state == "running":
+        doing = next((line.strip() for line in reversed(tail(queue_of(site).files(row.id).log)) if bar_of(line)), None)
+    return JobView(
+        id=row.id,
+        kind=row.kind,  # type: ignore[arg-type]
+        name=row.folder.partition("/")[2],
+        about=", ".join(arguments.get("prompts", ()))[:200],
+        state=row.state,  # type: ignore[arg-type]
+        stopping=row.state == "running" and row.stop_asked_at is not None,
+        doing=doing,
+        sentence=row.sentence,
+        exit_code=row.exit_code,
+        command=copied(row.kind, row.folder, arguments, place),  # type: ignore[arg-type]
+        done=done,
+        total=total,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def _generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]:
+    """Return the folder and the arguments of a generation that can be made."""
+    place = place_of(site)
+    arguments = body.model_dump(exclude={"name"})
+    arguments["prompts"] = [" ".join(prompt.split()) for prompt in body.prompts if prompt.strip()]
+    if not arguments["prompts"]:
+        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
+    for text in (*arguments["prompts"], body.negative):
+        check_text(text, "prompt")
+    if body.model is not None and body.run is not None:
+        raise ThumbtuneError("A run generates with its own model; leave out the model, or the run.", code="job-two")
+    if body.model is not None:
+        checked_model(body.model, place)
+    if body.run is not None:
+        _refuse_missing(place, body.run)
+    name = checked_name(body.name or f"{now():%Y-%m-%d-%H%M%S-%f}"[:-3])
+    return f"{IMAGES}/{name}", arguments
+
+
+def _checked(site: Site, body: TrainRequest) -> dict[str, Any]:
+    """Return the arguments of a training whose settings can be used."""
+    from thumbtune.studio.recipe_form import checked_recipe, flat  # at the first request, so that a start is quick
+
+    place = place_of(site)
+    checked_name(body.name)
+    recipe = checked_recipe(body.recipe, body.settings, place)
+    return {"recipe": body.recipe, "settings": body.settings, "steps": flat(recipe)["train.steps"]}
+
+
+def _plan(site: Site, body: TrainRequest, arguments: dict[str, Any]) -> Plan:
+    from thumbtune.studio.recipe_form import yaml_of
+
+    place = place_of(site)
+    command = copied("train", f"{RUNS}/{body.name}", arguments, place)
+    return Plan(command=command, recipe=yaml_of(body.recipe, body.settings, place))
+
+
+def _refuse_missing(place: Place, name: str) -> None:
+    if not (place.run(name) / "recipe.yaml").is_file():
+        raise ThumbtuneError(f"There is no run {name}; choose one of the list.", code="job-no-run")
+
+
+def _added(site: Site, kind: JobKind, folder: str, arguments: dict[str, Any]) -> JobView:
+    added = rows.add_job(site.store, kind, folder, arguments)
+    wake(site)
+    return view_of(site, added)

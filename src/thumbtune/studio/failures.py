@@ -1,0 +1,68 @@
+"""Answers to requests that fail: one sentence and a code, as at the command line, with the status that fits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.store.database import DatabaseFailed
+from thumbtune.studio.guard import Refusal, problem
+
+STATUS_OF = {
+    "image-missing": 404,
+    "vote-missing": 404,
+    "image-not-read": 404,
+    "job-missing": 404,
+    "job-no-run": 404,
+    "run-not-evaluated": 404,
+    "job-busy": 409,
+    "job-run-exists": 409,
+    "job-not-running": 409,
+    "job-not-stopped": 409,
+    "job-estimating": 409,
+    "vote-of-another-rater": 403,
+    "vote-id-taken": 409,
+    "studio-other-store": 409,
+    "image-unreadable": 415,
+}
+BAD_REQUEST, UNAVAILABLE = 400, 503
+
+
+def add_failures(app: FastAPI) -> None:
+    """Let an application answer our errors, and those of its libraries, in one form."""
+    app.add_exception_handler(ThumbtuneError, _known)
+    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def _known(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ThumbtuneError)
+    default = UNAVAILABLE if isinstance(error, DatabaseFailed) else BAD_REQUEST
+    return JSONResponse(problem(error.code, str(error)), STATUS_OF.get(error.code, default))
+
+
+def _refusal(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    return JSONResponse(problem(error.code, str(error)), error.status)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse(problem("studio-invalid", _first(error.errors())), 422)
+
+
+def _first(errors: Sequence[Any]) -> str:
+    """Return the first thing that is wrong with a request, without the value, which may be long or anything."""
+    where = ".".join(str(part) for part in errors[0]["loc"])
+    return f"{where} cannot be used: {errors[0]['msg']}."
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = {404: "studio-no-such-address", 405: "studio-no-such-method"}.get(error.status_code, "studio-failed")
+    return JSONResponse(problem(code, f"{error.detail}."), error.status_code, error.headers)

@@ -1,0 +1,91 @@
+"""The pages: a list of them, a line each, and how they are rendered. What they show comes from the API."""
+
+from dataclasses import dataclass
+from shlex import quote
+
+from fastapi import APIRouter, Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from thumbtune import __version__
+from thumbtune.feedback.store.database import name_of
+from thumbtune.studio.access import Person
+from thumbtune.studio.guard import signed_in
+from thumbtune.studio.people import Anybody, Studio
+from thumbtune.studio.site import Site
+
+COOKIE_SECONDS = 90 * 24 * 60 * 60
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the rail: templates/NAME.html.j2, with static/NAME.js as its module.
+
+    for_raters: whether raters see it too
+    """
+
+    name: str
+    path: str
+    title: str
+    for_raters: bool = False
+
+
+PAGES = (
+    Page("home", "/", "Home"),
+    Page("generate", "/generate", "Generate"),
+    Page("images", "/images", "Images"),
+    Page("judge", "/judge", "Judge", for_raters=True),
+    Page("train", "/train", "Train"),
+    Page("compare", "/compare", "Compare"),
+)
+PAGE_OF = {page.path: page for page in PAGES}
+
+router = APIRouter(include_in_schema=False)
+_environment = Environment(
+    loader=PackageLoader("thumbtune", "studio/templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render(name: str, **values: object) -> HTMLResponse:
+    """Return a page from its template."""
+    return HTMLResponse(_environment.get_template(f"{name}.html.j2").render(version=__version__, **values))
+
+
+def _show(request: Request, site: Studio, person: Anybody) -> Response:
+    page = PAGE_OF[request.scope["route"].path]
+    if not (page.for_raters or person.is_owner):
+        return RedirectResponse("/judge", 303)
+    likes = quote(name_of(site.likes))
+    return render(page.name, page=page, rail=_rail(person), person=person, site=site, likes=likes)
+
+
+def _rail(person: Person) -> list[Page]:
+    return [page for page in PAGES if page.for_raters or person.is_owner]
+
+
+for _page in PAGES:
+    router.add_api_route(_page.path, _show, methods=["GET"])
+
+
+@router.get("/welcome")
+def welcome(request: Request, site: Studio, token: str | None = None) -> Response:
+    """Sign a person in who comes by a link; ask anybody else for the link.
+
+    The page leads on by itself: browsers send no strict cookie to an address that another site's link redirects to.
+    """
+    if token is None:
+        return render("welcome", person=None)
+    person = signed_in(site, request.scope, token)
+    response = render("welcome", person=person)
+    set_cookie(response, site, person)
+    return response
+
+
+def set_cookie(response: Response, site: Site, person: Person) -> None:
+    """Sign a person in."""
+    value = site.access.cookie_of(person)
+    response.set_cookie(site.cookie, value, max_age=COOKIE_SECONDS, httponly=True, samesite="strict")

@@ -1,0 +1,25 @@
+// Home: four steps, with their state and what to do next.
+
+import { get } from "./api.js";
+
+const at = (id) => document.getElementById(id);
+const GOAL = 50;
+const plural = (number, one) => `${number.toLocaleString("en-US")} ${number === 1 ? one : `${one}s`}`;
+
+document.addEventListener("counts", ({ detail }) => {
+  const { images, likes, dislikes, left } = detail;
+  at("state-images").textContent = images ? plural(images, "image") : "No images yet";
+  at("state-judge").textContent = images ? `${plural(likes, "like")}, ${plural(dislikes, "dislike")}, ${left.toLocaleString("en-US")} left` : "Nothing to judge yet";
+  const missing = [[GOAL - likes, "like"], [GOAL - dislikes, "dislike"]].filter(([number]) => number > 0);
+  const enough = !missing.length;
+  at("state-train").textContent = enough ? "Enough votes" : `${missing.map(([number, one]) => plural(number, one)).join(" and ")} to go`;
+  const next = !images ? "images" : enough ? "train" : left ? "judge" : "images";
+  for (const name of ["images", "judge", "train"]) {
+    at(`step-${name}`).classList.toggle("next", name === next);
+    at(`step-${name}`).querySelector(".button")?.classList.toggle("main", name === next);
+  }
+});
+
+get("agreement").then(({ repeats, agreed }) => {
+  if (repeats) at("agreement").textContent = `You judged ${plural(repeats, "image")} again unannounced, ${agreed.toLocaleString("en-US")} of them alike.`;
+}).catch(() => {});

@@ -1,0 +1,73 @@
+// The frame of every page: live counts, the dot of the link, and short messages.
+
+import { get, onLink } from "./api.js";
+import { onRefused, onWaiting } from "./votes.js";
+
+const at = (id) => document.getElementById(id);
+const EVERY_MS = 20_000;
+let counts = null;
+let waiting = 0; // votes that are not sent yet
+let linked = true;
+let nudges = 0;
+
+const number = (value) => value.toLocaleString("en-US");
+
+const drawCounts = () => {
+  if (!counts) return;
+  at("likes").textContent = number(counts.likes);
+  at("dislikes").textContent = number(counts.dislikes);
+  at("left").textContent = number(Math.max(0, counts.left));
+  document.dispatchEvent(new CustomEvent("counts", { detail: counts }));
+};
+
+const drawLink = () => {
+  at("link").dataset.state = linked ? (waiting ? "sending" : "on") : "off";
+  const votes = `${number(waiting)} ${waiting === 1 ? "vote" : "votes"}`;
+  at("link-text").textContent = linked
+    ? (waiting ? `Sending ${votes}` : "Connected")
+    : (waiting ? `Offline, ${votes} kept here` : "Offline");
+};
+
+// Fetch the counts. What `nudge` changed meanwhile is not in them yet, so they are fetched again later.
+export const refresh = async () => {
+  const before = nudges;
+  try {
+    const fetched = await get("counts");
+    if (before !== nudges && counts) return;
+    counts = fetched;
+    drawCounts();
+  } catch { /* the dot tells */ }
+};
+
+// Change the counts at once, before the studio has answered.
+export const nudge = (changes) => {
+  nudges++;
+  if (!counts) return;
+  for (const [name, by] of Object.entries(changes)) counts[name] += by;
+  drawCounts();
+};
+
+onWaiting((votes) => {
+  const sent = waiting && !votes;
+  waiting = votes;
+  drawLink();
+  if (sent) refresh();
+});
+onRefused((sentence) => tell(`A vote was not stored: ${sentence}`));
+
+// Show a sentence for some seconds.
+export const tell = (sentence) => {
+  const toast = document.createElement("p");
+  toast.textContent = sentence;
+  at("toasts").append(toast);
+  setTimeout(() => toast.remove(), 6000);
+};
+
+onLink((now) => {
+  linked = now;
+  drawLink();
+  if (now) refresh();
+});
+setInterval(() => { if (!document.hidden && !waiting) refresh(); }, EVERY_MS);
+document.addEventListener("visibilitychange", () => { if (!document.hidden && !waiting) refresh(); });
+refresh();

@@ -1,0 +1,21 @@
+// The door: go on once signed in, or sign in with a link or a token.
+
+import { post } from "./api.js";
+
+if (document.body.dataset.signedIn === "yes") {
+  location.replace("/");
+} else {
+  const token = document.getElementById("token");
+  const problem = document.getElementById("problem");
+  document.getElementById("door").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const given = token.value.trim();
+    try {
+      await post("session", { token: given.match(/[?&]token=([\w-]+)/)?.[1] ?? given.slice(0, 200) });
+      location.replace("/");
+    } catch (error) {
+      problem.textContent = error.message;
+      token.select();
+    }
+  });
+}

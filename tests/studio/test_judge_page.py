@@ -1,0 +1,232 @@
+"""Judge in a real browser: each vote is of the image that was on the screen, and none is lost or doubled."""
+
+import random
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, Page, needs_chromium
+from opened import signed_in
+from running import Studio, delayed
+from studio_store import fill
+
+pytestmark = needs_chromium
+DELAYS = (0.1, 0.15)  # seconds each way
+ON_SCREEN = "document.getElementById('frame').dataset.image"
+READY = f"Boolean({ON_SCREEN})"
+SENT = "document.getElementById('link').dataset.state === 'on'"
+SEATS = 14
+Opener = Callable[..., Page]
+LABELS = {"ArrowLeft": "dislike", "ArrowRight": "like"}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A rater of their own at the studio that all tests share."""
+
+    studio: Studio
+    likes: Path
+    rater: str
+    link: str
+
+    def votes(self) -> list[tuple[Any, ...]]:
+        """(image, kind, undoes, reason) of every row of the rater's votes, in the order of arrival."""
+        query = "SELECT picture_id, kind, undoes, reason FROM votes WHERE rater = ? ORDER BY sequence"
+        with sqlite3.connect(self.likes / "likes.sqlite") as database:
+            return database.execute(query, (self.rater,)).fetchall()
+
+    def link_by(self, port: int) -> str:
+        """The link through another port."""
+        return self.link.replace(f":{self.studio.port}/", f":{port}/")
+
+
+@pytest.fixture(scope="module")
+def seats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Seat]]:
+    likes = tmp_path_factory.mktemp("judge") / "likes"
+    fill(likes, 260)
+    names = [f"rater {number}" for number in range(SEATS)]
+    with Studio(likes, None, *(word for name in names for word in ("--rater", name))) as studio:
+        yield (Seat(studio, likes, name, link) for name, link in zip(names, studio.links, strict=True))
+
+
+@pytest.fixture
+def seat(seats: Iterator[Seat]) -> Seat:
+    return next(seats)
+
+
+@pytest.fixture
+def judging(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open Judge by a link, and wait for its first image."""
+    opened = []
+
+    def make(link: str, width: int = 1100) -> Page:
+        page = signed_in(browser, link, "/judge", width)
+        page.wait_for(READY)
+        opened.append(page)
+        return page
+
+    yield make
+    for page in opened:
+        page.close()
+
+
+def rate(page: Page, keys: int, seconds: float) -> list[tuple[int, str]]:
+    """Press like or dislike at a pace; return the image on the screen at each press, and the label."""
+    rng, seen = random.Random(0), []
+    begin = time.monotonic()
+    for number in range(keys):
+        time.sleep(max(0, begin + number * seconds - time.monotonic()))
+        key = rng.choice(list(LABELS))
+        seen.append((int(page.value(ON_SCREEN) or 0), LABELS[key]))
+        page.press(key)
+    return seen
+
+
+def assert_stored(seat: Seat, seen: list[tuple[int, str]]) -> None:
+    assert [(image, kind) for image, kind, *_ in seat.votes()] == seen
+    assert len({image for image, _ in seen}) == len(seen) and 0 not in dict(seen)
+
+
+@pytest.mark.parametrize("delay", DELAYS[:1])
+def test_no_vote_falls_on_an_unseen_image(seat: Seat, judging: Opener, delay: float) -> None:
+    with delayed(seat.studio.port, delay) as port:
+        page = judging(seat.link_by(port))
+        seen = rate(page, 30, 0.35)
+        page.wait_for(SENT)
+    assert_stored(seat, seen)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", DELAYS)
+def test_no_vote_of_two_hundred_falls_on_an_unseen_image(seat: Seat, judging: Opener, delay: float) -> None:
+    with delayed(seat.studio.port, delay) as port:
+        page = judging(seat.link_by(port))
+        seen = rate(page, 200, 0.35)
+        page.wait_for(SENT)
+    stored = [(image, kind) for image, kind, *_ in seat.votes()]
+    assert Counter(stored) == Counter(seen) and len(seen) == 200 and 0 not in dict(seen)
+
+
+def test_thirty_keys_in_a_second_are_thirty_votes(seat: Seat, judging: Opener) -> None:
+    with delayed(seat.studio.port, DELAYS[0]) as port:
+        page = judging(seat.link_by(port))
+        page.wait_for(
+            "performance.getEntriesByType('resource').filter((one) => one.name.includes('/file')).length > 31"
+        )
+        time.sleep(0.5)
+        seen = rate(page, 30, 0.03)
+        page.wait_for(SENT)
+    assert_stored(seat, seen)
+
+
+def test_a_held_key_is_one_vote_on_buttons_too(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link)
+    page.press("ArrowRight", held=20)
+    page.wait_for(READY)
+    page.value("document.getElementById('dislike').focus()")
+    page.press("Enter", held=20)
+    page.wait_for(SENT)
+    assert [kind for _, kind, *_ in seat.votes()] == ["like", "dislike"]
+
+
+def test_votes_outlive_a_killed_studio_and_a_reload(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link)
+    seen = rate(page, 5, 0.1)
+    seat.studio.kill()
+    seen += rate(page, 10, 0.1)
+    page.wait_for("document.getElementById('link-text').textContent.includes('kept here')")
+    seat.studio.start()
+    page.wait_for(SENT)
+    seen += rate(page, 3, 0.1)
+    seat.studio.kill()
+    seen += rate(page, 4, 0.1)
+    seat.studio.start()
+    page.open(seat.link.split("/welcome")[0] + "/judge")
+    page.wait_for(f"{SENT} && {READY}")
+    assert int(page.value(ON_SCREEN)) not in dict(seen)
+    assert_stored(seat, seen)
+
+
+def test_undo_works_across_a_reload(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link)
+    (first, _), (second, _) = rate(page, 2, 0.2)
+    page.wait_for(SENT)
+    page.open(seat.link.split("/welcome")[0] + "/judge")
+    page.wait_for(READY)
+    page.press("u")
+    page.wait_for(f"{ON_SCREEN} == '{second}'")
+    page.press("Backspace")
+    page.wait_for(f"{ON_SCREEN} == '{first}'")
+    page.press("ArrowRight")
+    page.wait_for(f"{SENT} && {ON_SCREEN} == '{second}'")
+    assert page.value("document.getElementById('likes').textContent") == "1"
+    rows = seat.votes()
+    assert [(image, kind) for image, kind, *_ in rows[2:]] == [(second, "undo"), (first, "undo"), (first, "like")]
+
+
+def test_looking_back_votes_only_by_a_vote(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link)
+    (first, kind), (second, _) = rate(page, 2, 0.2)
+    third = int(page.value(ON_SCREEN))
+    for key, image in (("ArrowUp", second), ("ArrowUp", first), ("ArrowDown", second), ("ArrowUp", first)):
+        page.press(key)
+        page.wait_for(f"{ON_SCREEN} == '{image}'")
+    other = {"like": "ArrowLeft", "dislike": "ArrowRight"}[kind]
+    page.press(other)
+    page.wait_for(f"{ON_SCREEN} == '{second}'")
+    page.press("ArrowDown")
+    page.wait_for(f"{ON_SCREEN} == '{third}' && {SENT}")
+    assert [(image, kind) for image, kind, *_ in seat.votes()][2:] == [(first, LABELS[other])]
+
+
+def test_reasons_skips_and_views(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link)
+    first = int(page.value(ON_SCREEN))
+    for key in ("2", "4", "z", "p", "b", "ArrowLeft"):
+        page.press(key)
+    page.wait_for(f"{READY} && {ON_SCREEN} != '{first}'")
+    second = int(page.value(ON_SCREEN))
+    page.press(" ")
+    page.wait_for(SENT)
+    assert page.value("document.body.className").split() == ["judge", "zoomed", "wordless", "blurred"]
+    assert seat.votes() == [(first, "dislike", None, "anatomy, quality"), (second, "skip", None, None)]
+
+
+def test_a_swipe_votes_on_a_telephone(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link, 390)
+    seen = []
+    for by, kind in ((160, "like"), (30, None), (-160, "dislike")):
+        seen += [(int(page.value(ON_SCREEN)), kind)] if kind else []
+        page.swipe("#stage", by)
+        page.wait_for(READY)
+    page.wait_for(SENT)
+    assert_stored(seat, seen)
+
+
+def test_the_wall(seat: Seat, judging: Opener) -> None:
+    tiles = "[...document.querySelectorAll('.tile')]"
+    page = judging(seat.link)
+    page.press("w")
+    page.wait_for(f"{tiles}.length === 12")
+    for key in ("l", "d", "ArrowRight", "s", "u", "l"):
+        page.press(key)
+    assert page.value(f"{tiles}.map((one) => one.dataset.kind)") == ["like", "dislike", "", "like", *[""] * 8]
+    page.press("r")
+    page.wait_for("document.querySelector('dialog').open")
+    page.click("dialog .main")
+    page.wait_for(f"{tiles}.every((one) => one.dataset.kind) && {SENT}")
+    page.press("n")
+    page.wait_for(f"{tiles}.length === 12 && {tiles}.every((one) => !one.dataset.kind)")
+    kinds = Counter(kind for _, kind, *_ in seat.votes())
+    assert kinds == {"like": 2, "dislike": 10, "skip": 1, "undo": 1}

@@ -1,0 +1,139 @@
+"""Every screen, narrow and wide: nothing from elsewhere, no complaint of the console, and axe finds nothing."""
+
+import re
+import time
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from browser import Browser, Page, needs_chromium
+from made_runs import a_run, evaluate
+from opened import SCREENS, signed_in
+from running import Studio
+from studio_store import fill
+
+from thumbtune.studio.pages import PAGES
+
+pytestmark = needs_chromium
+AXE = resources.files("axe_core_python").joinpath("axe.min.js")
+# what axe finds, as: the rule, and the first element that breaks it
+FINDINGS = """axe.run(document, {resultTypes: ['violations']}).then(({violations}) =>
+    violations.map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 120)} ${one.nodes[0].failureSummary}`))"""
+STATES = {
+    "home": ("/", "true", "document.getElementById('state-judge').textContent.includes('left')"),
+    "judge": ("/judge", "true", "document.getElementById('frame').dataset.image"),
+    "wall": (
+        "/judge",
+        "document.getElementById('mode-wall').click()",
+        "document.querySelectorAll('.tile').length === 12",
+    ),
+    "sure": (
+        "/judge",
+        "document.getElementById('mode-wall').click(); document.getElementById('wall-rest').click()",
+        "document.getElementById('wall-sure').open",
+    ),
+    "images": ("/images", "true", "document.querySelectorAll('.tile').length"),
+    "selection": (
+        "/images",
+        "document.querySelectorAll('.tile').forEach((one) => one.dispatchEvent(new MouseEvent('click', "
+        "{ctrlKey: true, bubbles: true})))",
+        "!document.getElementById('acts').hidden",
+    ),
+    "drawer": (
+        "/images",
+        "document.querySelector('.tile').click()",
+        "document.querySelector('#drawer-facts dd') && document.querySelector('#drawer-image img').complete",
+    ),
+    "generate": (
+        "/generate",
+        "document.querySelector('details').open = true",
+        "!document.getElementById('runs').hidden",
+    ),
+    "train": (
+        "/train",
+        "document.querySelector('#form details').open = true",
+        "document.querySelectorAll('.option').length > 50 && document.querySelector('#runs article')",
+    ),
+    "run": ("/train#run=first", "true", "document.querySelectorAll('#samples img').length === 3"),
+    "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
+    "import": ("/images#import", "true", "document.querySelector('.folder')"),
+}
+
+READY = {
+    "/images": "document.querySelectorAll('.tile').length",
+    "/judge": "document.getElementById('frame').dataset.image",
+}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("screens")
+    (folder / "root" / "pictures").mkdir(parents=True)
+    fill(folder / "likes", 40)
+    a_run(folder / "root")
+    evaluate(folder / "root")
+    with Studio(folder / "likes", None, "--root", str(folder / "root")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def brought(page: Page, state: str) -> None:
+    _, act, sign = STATES[state]
+    page.wait_for("document.readyState === 'complete'")
+    if act != "true":
+        page.wait_for(READY.get(page.value("location.pathname"), "true"))
+        for part in act.split("; "):
+            page.value(f"void ({part})")
+            time.sleep(0.2)
+    page.wait_for(f"Boolean({sign})")
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("width", "dark"), [(1100, False), (390, True)])
+def test_a_screen_is_for_everybody_and_asks_nobody_else(
+    studio: Studio, browser: Browser, state: str, width: int, dark: bool
+) -> None:
+    page = signed_in(browser, studio.link, STATES[state][0], width, dark)
+    brought(page, state)
+    # in a world of its own: the page's policy lets no script in
+    frame = browser.call("Page.getFrameTree", page.session)["frameTree"]["frame"]["id"]
+    world = browser.call("Page.createIsolatedWorld", page.session, frameId=frame, worldName="axe")["executionContextId"]
+
+    def run(script: str) -> object:
+        told = browser.call(
+            "Runtime.evaluate", page.session, expression=script, contextId=world, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in told, told
+        return told["result"].get("value")
+
+    run(AXE.read_text(encoding="utf-8") + "; void 0")
+    assert run(FINDINGS) == []
+    base = studio.link.split("/welcome")[0]
+    assert not [address for address in page.requests if not address.startswith((base, "blob:"))]
+    assert page.complaints == []
+    assert page.value("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
+
+
+def test_every_page_of_the_rail_is_among_these_screens() -> None:
+    assert {page.path for page in PAGES} == set(SCREENS.values())
+    assert set(SCREENS.values()) == {path.split("#")[0] for path, *_ in STATES.values()}
+
+
+def test_no_page_has_a_script_or_style_in_it() -> None:
+    for file in Path(str(resources.files("thumbtune.studio").joinpath("templates"))).glob("*.j2"):
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|https?://", text), file.name
+
+
+def test_colours_alone_tell_nothing(studio: Studio, browser: Browser) -> None:
+    page = signed_in(browser, studio.link, "/judge")
+    for kind, mark in (("like", "♥"), ("dislike", "✕")):
+        assert mark in page.value(f"document.getElementById('{kind}').textContent")
+        assert kind in page.value(f"document.getElementById('{kind}').textContent").lower()

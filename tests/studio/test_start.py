@@ -1,0 +1,53 @@
+"""The studio starts at once, without torch, and refuses what would be unsafe."""
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from running import Studio, free_port
+from studio_store import fill
+
+MAX_SECONDS = 1.5  # of a processor; a busy machine may take longer to give them
+Call = Callable[..., tuple[int, str, str]]
+
+
+def spent() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here, which tells what a process has loaded")
+def test_the_studio_starts_at_once_and_without_torch(tmp_path: Path) -> None:
+    fill(tmp_path / "likes", 1)
+    before = spent()
+    with Studio(tmp_path / "likes") as studio:
+        assert "torch" not in Path(f"/proc/{studio.pid}/maps").read_text()
+    assert spent() - before < MAX_SECONDS
+
+
+def test_the_key_is_for_its_owner_alone_and_stays(tmp_path: Path) -> None:
+    with Studio(tmp_path / "likes") as studio:
+        first = studio.link
+        assert os.stat(tmp_path / "likes" / "studio" / "studio.key").st_mode & 0o777 == 0o600
+        studio.stop()
+        studio.start()
+        assert studio.link == first
+
+
+def test_others_get_in_only_with_names(call: Call) -> None:
+    code, _, err = call("studio", "--host", "0.0.0.0", "--port", free_port())
+    assert code == 2 and "--rater" in err
+
+
+def test_a_port_that_is_taken_is_a_sentence(call: Call, tmp_path: Path) -> None:
+    with Studio(tmp_path / "likes") as studio:
+        code, _, err = call("studio", "--likes", tmp_path / "other", "--port", studio.port)
+    assert code == 1 and "--port" in err and not (tmp_path / "other").exists()
+
+
+def test_a_root_that_is_no_folder_is_a_sentence(call: Call, tmp_path: Path) -> None:
+    words = ["--likes", tmp_path / "likes", "--port", 0, "--root", tmp_path / "none"]
+    code, _, err = call("studio", *words)
+    assert code == 2 and "--root" in err

@@ -121,14 +121,12 @@ class Recipe(Section):
                 "objective.log_ratio to absolute"
             )
         for option in ("liked_share", "disliked_timesteps"):
-            usual = getattr(TrainSection(), option)
-            # recipes of earlier runs name the defaults of beta auto; another objective takes no notice of them
-            of_auto = OF_AUTO[f"train.{option}"].value
+            # recipes of earlier runs name the defaults of beta auto
+            usual, of_auto = getattr(TrainSection(), option), OF_AUTO[f"train.{option}"].value
             if self.objective.name in FIXED_SHARE and getattr(self.train, option) not in (usual, of_auto):
-                why = {"liked_share": "", "disliked_timesteps": WHY_NO_WINDOW[self.objective.name]}[option]
-                raise values.UnusedOption(
-                    f"{self.objective.name} does not use train.{option}{why}: leave it out or at {usual}"
-                )
+                why = WHY_NO_WINDOW[self.objective.name] if option == "disliked_timesteps" else ""
+                name = self.objective.name
+                raise values.UnusedOption(f"{name} does not use train.{option}{why}: leave it out or at {usual}")
         return self
 
 

@@ -44,7 +44,7 @@ from thumbtune.feedback.store.reconciliation import (
     make_latest,
     undo_imported,
 )
-from thumbtune.feedback.store.tables import DamagedCell, ImageLocation, StoredImage, Vote, now
+from thumbtune.feedback.store.tables import DamagedCell, ImageLocation, StoredImage, now
 from thumbtune.feedback.store.votes import (
     Details,
     Kind,
@@ -255,7 +255,7 @@ class Store:
 
     def addresses(self, digests: Iterable[str]) -> dict[str, str]:
         """Return the path or URL of each of the images with these sha256 that the store has."""
-        with self._read() as session:
+        with self.reading() as session:
             return {digest: self._storage.address(file) for digest, file in files_of(session, digests)}
 
     def read(self, image: StoredImage) -> bytes:
@@ -382,8 +382,7 @@ class Store:
     def state(self) -> list[Any]:
         """Return numbers that every vote, undo and erasure changes, and the location of the images."""
         with self.reading() as session:
-            votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
-        return [*votes, self._storage.address("")]
+            return [*counting.extent(session), self._storage.address("")]
 
     def busiest_raters(self, limit: int | None = None) -> list[str]:
         """Return the raters with the most likes and dislikes that were not undone, most first; all without a limit."""

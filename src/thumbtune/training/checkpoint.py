@@ -198,7 +198,7 @@ def restore(training: Training, folder: Path) -> None:
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
         average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
-        errors = _optional(folder, ERRORS, state.get(ERRORS, False))  # earlier versions have none
+        errors = _optional(folder, ERRORS, state.get(ERRORS, False))
         for tensors in (weights, average, reference, errors, *slots.values()):
             refuse_not_finite(tensors)
         step, broken = (_count(state[name], name) for name in ("step", "broken"))

@@ -198,7 +198,7 @@ def restore(training: Training, folder: Path) -> None:
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
         average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
-        errors = _optional(folder, ERRORS, state.get(ERRORS, False))
+        errors = _errors_of_reference(folder, state)
         for tensors in (weights, average, reference, errors, *slots.values()):
             refuse_not_finite(tensors)
         step, broken = (_count(state[name], name) for name in ("step", "broken"))
@@ -209,12 +209,7 @@ def restore(training: Training, folder: Path) -> None:
         optimizer = name_of(slots)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
-    names = dict(training.model.trainable())
-    if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
-        raise ThumbtuneError(
-            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.",
-            code="checkpoint-other-model",
-        )
+    _check_weights(folder, weights, training)
     if slots and optimizer != training.settings.optimizer:
         raise ThumbtuneError(
             f"The checkpoint {folder} was made with train.optimizer={optimizer}, not {training.settings.optimizer}; "
@@ -238,6 +233,33 @@ def restore(training: Training, folder: Path) -> None:
     training.step, training.broken = step, broken
     if scaler and training.accelerator.scaler is not None:
         training.accelerator.scaler.load_state_dict(scaler)
+
+
+def _errors_of_reference(folder: Path, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the known errors of the reference; empty without any, as in checkpoints of earlier versions.
+
+    Raises:
+        OSError, ValueError, SafetensorError: they are damaged.
+    """
+    errors = _optional(folder, ERRORS, state.get(ERRORS, False))
+    shapes = {name: tensor.shape for name, tensor in errors.items()}
+    if errors and (shapes.keys() != {"draw", "error"} or shapes["draw"] != shapes["error"]):
+        raise ValueError(f"{ERRORS} does not have an error for each draw")
+    return errors
+
+
+def _check_weights(folder: Path, weights: Mapping[str, Tensor], training: Training) -> None:
+    """Refuse the weights of another model.
+
+    Raises:
+        ThumbtuneError: their names or shapes differ.
+    """
+    names = dict(training.model.trainable())
+    if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.",
+            code="checkpoint-other-model",
+        )
 
 
 def weights_in(folder: Path) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ PAGES = (
     Page("judge", "/judge", "Judge", for_raters=True),
     Page("train", "/train", "Train"),
     Page("compare", "/compare", "Compare"),
+    Page("blind", "/blind", "Blind test", for_raters=True),
 )
 PAGE_OF = {page.path: page for page in PAGES}
 

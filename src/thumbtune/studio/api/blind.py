@@ -4,6 +4,7 @@ The owner makes a test of a duel and ends it. Until then no answer of the studio
 """
 
 import secrets
+import shlex
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -156,7 +157,7 @@ class ResultView(BaseModel):
 @router.get("/blind/sources")
 def sources(site: Studio, person: Owner) -> list[SourceView]:
     """Return the finished duels below the root, evaluations of runs among them, the last changed first."""
-    return [SourceView(**vars(source), command=f"thumbtune human export {source.path}") for source in sources_of(site)]
+    return [SourceView(**vars(source), command=shlex.join(["thumbtune", "human", "export", source.path])) for source in sources_of(site)]
 
 
 @router.get("/blind")

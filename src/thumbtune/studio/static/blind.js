@@ -126,7 +126,7 @@ document.addEventListener("keydown", (event) => {
   KEYS[key]();
   event.preventDefault();
 });
-for (const [id, choice] of [["left", "left"], ["right", "right"], ["tie", "tie"]]) at(id).addEventListener("click", () => sitting?.choose(choice));
+for (const [id, choice] of [["choose-left", "left"], ["choose-right", "right"], ["tie", "tie"]]) at(id).addEventListener("click", () => sitting?.choose(choice));
 at("undo").addEventListener("click", undo);
 at("done-undo").addEventListener("click", undo);
 at("leave").addEventListener("click", home);

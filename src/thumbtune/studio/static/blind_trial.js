@@ -135,7 +135,7 @@ export class Sitting {
     }
     if (card === this.shown) return;
     this.shown = card;
-    SIDES.forEach((side, place) => at(side).querySelector(".shown").replaceChildren(card.images[place]));
+    SIDES.forEach((side, place) => at(`choose-${side}`).querySelector(".shown").replaceChildren(card.images[place]));
     at("words").textContent = card.words;
     at("choices").classList.remove("waiting");
     at("choices").dataset.trial = card.id;

@@ -46,7 +46,7 @@ const card = (test) => {
   const state = test.ended ? ["✓", "Ended"] : test.answered >= test.trials ? ["✓", "Answered"] : ["▶", "Open"];
   const title = isOwner ? `${test.b} against ${test.a}` : test.question;
   const link = (view, words, kind) => make("a", { class: `button small ${kind}`, href: `#${view}=${test.id}` }, words);
-  const end = make("button", { class: "small", type: "button", on: { click: () => ask(test) } }, "End and reveal");
+  const end = make("button", { class: "small", type: "button", disabled: !test.raters.length, on: { click: () => ask(test) } }, "End and reveal");
   return make("article", { class: "card job" },
     make("div", { class: "row" }, make("strong", {}, title), make("span", { class: "state", "data-state": test.ended ? "done" : "running" }, make("span", { "aria-hidden": "true" }, state[0]), ` ${state[1]}`),
       make("span", { class: "quiet" }, ago(test.made_at))),

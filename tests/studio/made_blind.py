@@ -41,4 +41,3 @@ def answer(test: BlindTest, rater: str, slips: int = 0) -> None:
         wanted = "a" if place < slips else "b"
         given.append(Given(f"{rater}-{place}", trial.id, "left" if chosen[trial.id] == wanted else "right", 2.5))
     assert give(test, rater, given) == [None] * len(given)
-

@@ -1,4 +1,4 @@
-"""Blind tests through the API: planned, answered once each, evaluated by `thumbtune human`, and silent before the end."""
+"""Blind tests through the API: planned and evaluated by `thumbtune human`, and silent before the end."""
 
 import csv
 import io

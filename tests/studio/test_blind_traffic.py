@@ -111,7 +111,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seen]]:
 
 
 def features(seen: list[Seen]) -> Array:
-    """What the classifier sees, a row for each image, in units of its spread; columns that never differ are left out."""
+    """What the classifier sees, a row for each image, in units of the spread; without columns that never differ."""
     names = sorted({header for one in seen for header in one.headers})
     rows = [
         [
@@ -129,7 +129,7 @@ def features(seen: list[Seen]) -> Array:
 
 
 def right_guesses(table: Array, arms: Array) -> int:
-    """How many images of the second half a classifier tells that learnt from the first: ridge regression on -1 and 1."""
+    """How many images of the second half a ridge regression on -1 and 1 tells, which learnt from the first half."""
     half = len(arms) // 2
     known, asked = table[:half], table[half:]
     weights = np.linalg.solve(known.T @ known + RIDGE * np.eye(known.shape[1]), known.T @ arms[:half])

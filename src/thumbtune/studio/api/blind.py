@@ -157,7 +157,10 @@ class ResultView(BaseModel):
 @router.get("/blind/sources")
 def sources(site: Studio, person: Owner) -> list[SourceView]:
     """Return the finished duels below the root, evaluations of runs among them, the last changed first."""
-    return [SourceView(**vars(source), command=shlex.join(["thumbtune", "human", "export", source.path])) for source in sources_of(site)]
+    return [
+        SourceView(**vars(source), command=shlex.join(["thumbtune", "human", "export", source.path]))
+        for source in sources_of(site)
+    ]
 
 
 @router.get("/blind")

@@ -22,7 +22,7 @@ def result_page(result: Mapping[str, Any]) -> str:
 
 
 def result_table(result: Mapping[str, Any]) -> str:
-    """Return the votes on each prompt as CSV, and those of each rater below; the sides by their names."""
+    """Return the votes on each prompt as CSV, with the names of the sides in the header."""
     names = {"b": f"B: {result['b']}", "tie": "no preference", "a": f"A: {result['a']}"}
     prompts = [
         {"prompt": row["words"], "style": row["style"]} | {names[side]: row[side] for side in ("b", "tie", "a")}

@@ -25,7 +25,7 @@ from thumbtune.evaluation.human.answers import (
 )
 from thumbtune.evaluation.human.duel_pairs import read_pairs, read_side_names
 from thumbtune.evaluation.human.key import format_key, read_key
-from thumbtune.evaluation.human.plan import Pair, Study, StudyDesign, Trial, plan_study
+from thumbtune.evaluation.human.plan import Pair, Study, StudyDesign, Trial, order_for, plan_study
 
 Chooser = Callable[[Trial], str]
 
@@ -111,6 +111,19 @@ def test_repeats_come_later_with_exchanged_sides_and_never_next_to_the_first(
         assert first.repeats is None
         assert (first.pair, first.files) == (trial.pair, trial.files[::-1])
         assert places[trial.id] - places[first.id] >= 2
+
+
+@given(plans)
+def test_each_rater_has_an_order_of_all_trials_with_repeats_later(made: tuple[list[Pair], StudyDesign]) -> None:
+    found = plan_study(*made)
+    order = order_for(found, "anna")
+    assert order == order_for(found, "anna") and sorted(t.id for t in order) == sorted(t.id for t in found.trials)
+    places = {trial.id: i for i, trial in enumerate(order)}
+    for trial in found.trials:
+        if trial.repeats is not None:
+            assert places[trial.id] - places[trial.repeats] >= 2
+    if len(found.first_showings) > 6:
+        assert len({order_for(found, f"rater {number}") for number in range(5)}) > 1
 
 
 @given(plans)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from studio_store import png
@@ -57,3 +58,18 @@ def evaluate(root: Path) -> None:
     gate = {"name": "diversity", "answer": "open", "sentence": "At least 10 prompts are needed, and there are 2."}
     verdict = {"decision": "not enough evidence", "sentence": "Not enough evidence.", "gates": [gate]}
     (folder / "verdict.json").write_text(json.dumps(verdict))
+
+
+def a_duel(folder: Path, prompts: int, image: Callable[[str, int], bytes]) -> None:
+    """Write a finished duel of one seed, base against tuned, as far as blind tests read it."""
+    lines = ["side,prompt,seed,file,sha256,words,style"]
+    for side in "ab":
+        (folder / side).mkdir(parents=True)
+        for prompt in range(prompts):
+            data, name = image(side, prompt), f"{side}/{prompt}-7.png"
+            (folder / name).write_bytes(data)
+            lines.append(f"{side},{prompt},7,{name},{hashlib.sha256(data).hexdigest()},thing {prompt},")
+    (folder / "images.csv").write_text("\n".join(lines) + "\n")
+    sides = {side: {"name": name} for side, name in (("a", "base"), ("b", "tuned"))}
+    (folder / "duel.json").write_text(json.dumps({"form": 2, "sides": sides}))
+    (folder / "result.json").write_text(json.dumps({"a": "base", "b": "tuned"}))

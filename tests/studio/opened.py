@@ -9,6 +9,7 @@ SCREENS = {
     "generate": "/generate",
     "train": "/train",
     "compare": "/compare",
+    "blind": "/blind",
 }
 
 

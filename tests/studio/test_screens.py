@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Page, needs_chromium
+from made_blind import blind_tests
 from made_runs import a_run, evaluate
 from opened import SCREENS, signed_in
 from running import Studio
@@ -57,12 +58,25 @@ STATES = {
     ),
     "run": ("/train#run=first", "true", "document.querySelectorAll('#samples img').length === 3"),
     "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
+    "blind": ("/blind", "true", "document.querySelectorAll('#tests article').length === 2 && source.options.length"),
+    "pair": (
+        "/blind",
+        "document.querySelector('#tests a[href^=\"#test\"]').click()",
+        "document.getElementById('choices').dataset.trial",
+    ),
+    "ending": ("/blind", "document.querySelector('#tests button').click()", "document.getElementById('sure').open"),
+    "result": (
+        "/blind",
+        "document.querySelector('#tests a[href^=\"#result\"]').click()",
+        "!document.getElementById('result').hidden",
+    ),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
 }
 
 READY = {
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
+    "/blind": "document.querySelectorAll('#tests article').length",
 }
 
 
@@ -73,6 +87,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     fill(folder / "likes", 40)
     a_run(folder / "root")
     evaluate(folder / "root")
+    blind_tests(folder / "likes", folder / "root")
     with Studio(folder / "likes", None, "--root", str(folder / "root")) as running:
         yield running
 

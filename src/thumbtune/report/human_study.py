@@ -100,9 +100,24 @@ def read_study(key: Path, answers: Sequence[Path], keep_careless: bool = False) 
         "b": study.b,
         **asdict(result),
         "agreement": {"pairs": len(shared), "fleiss_kappa": kappa},
+        "prompts": prompt_votes(study, result),
         "notes": notes,
         "sentences": list(summary_sentences(result, study, len(shared), kappa)),
     }
+
+
+def prompt_votes(study: Study, result: StudyResult) -> list[dict[str, Any]]:
+    """Return the votes on each answered prompt, over its seeds, in the order of the duel: plain JSON."""
+    rows: dict[int, dict[str, Any]] = {}
+    for trial in study.first_showings:
+        if trial.id not in result.each:
+            continue
+        pair = trial.pair
+        start = {"prompt": pair.prompt, "words": pair.words, "style": pair.style, "b": 0, "tie": 0, "a": 0}
+        row = rows.setdefault(pair.prompt, start)
+        for side, votes in zip(("b", "tie", "a"), result.each[trial.id], strict=True):
+            row[side] += votes
+    return [rows[prompt] for prompt in sorted(rows)]
 
 
 def write_result(out: Path, result: dict[str, Any], sources: Sequence[Path]) -> Path:

@@ -60,6 +60,12 @@ def folders_in(site: Site, folder: Path) -> list[Folder]:
     return [found for name in names[:MAX_FOLDERS] if (found := _folder(site, folder / name)) is not None]
 
 
+def folder_id(site: Site, folder: Path) -> str:
+    """Return the id of a folder below the root, which `folder_with` takes."""
+    assert site.root is not None
+    return _id(site, folder.relative_to(site.root).as_posix())
+
+
 def described(site: Site, folder: Path) -> Folder:
     """Return a folder as the API shows it."""
     assert site.root is not None

@@ -21,13 +21,14 @@ COOKIE_SECONDS = 90 * 24 * 60 * 60
 class Page:
     """A page of the rail: templates/NAME.html.j2, with static/NAME.js as its module.
 
-    for_raters: whether raters see it too
+    for_raters: whether raters see it too; rail: its title in the rail, if a shorter one
     """
 
     name: str
     path: str
     title: str
     for_raters: bool = False
+    rail: str = ""
 
 
 PAGES = (
@@ -37,6 +38,7 @@ PAGES = (
     Page("judge", "/judge", "Judge", for_raters=True),
     Page("train", "/train", "Train"),
     Page("compare", "/compare", "Compare"),
+    Page("blind", "/blind", "Blind test", for_raters=True, rail="Blind"),
 )
 PAGE_OF = {page.path: page for page in PAGES}
 

@@ -10,6 +10,7 @@ from thumbtune.errors import UsageError
 from thumbtune.feedback.store.database import is_address
 from thumbtune.feedback.store.store import Store
 from thumbtune.studio.access import Access, Attempts, Person, digest_of, key_in, people_of
+from thumbtune.studio.blind.tickets import Tickets
 
 DEFAULT_PORT = 8421
 DEFAULT_RATER = "me"  # as `thumbtune import`
@@ -36,6 +37,7 @@ class Site:
     access: Access
     hosts: tuple[str, ...] = ()
     attempts: Attempts = field(default_factory=Attempts)
+    tickets: Tickets = field(default_factory=Tickets)
 
     @property
     def mark(self) -> str:

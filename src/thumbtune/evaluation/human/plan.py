@@ -125,19 +125,44 @@ def plan_study(pairs: Sequence[Pair], design: StudyDesign) -> Study:
     repeated = _choose_repeats(order, left, _repeat_count(len(order), design.repeats), rng)
     trials = [_trial(pair, left[pair], secret, None) for pair in order]
     half = len(order) - len(order) // 2
-    later: list[Trial] = list(trials[half:])
+    again = []
     for pair in repeated:
         first = _trial(pair, left[pair], secret, None)
-        trial = _trial(pair, "b" if left[pair] == "a" else "a", secret, first.id)
-        later.insert(rng.randint(1, len(later)), trial)  # never right after the first showing
+        again.append(_trial(pair, "b" if left[pair] == "a" else "a", secret, first.id))
     return Study(
         id=_id(secret, "study"),
         question=design.question.strip(),
         a=design.a,
         b=design.b,
         seed=design.seed,
-        trials=(*trials[:half], *later),
+        trials=(*trials[:half], *_mixed(trials[half:], again, rng)),
     )
+
+
+def order_for(study: Study, rater: str) -> tuple[Trial, ...]:
+    """Return the trials of a study in an order of the rater's own, which is the same each time.
+
+    As in the plan, repeated pairs are first shown in the first half, and again in the second.
+    """
+    rng = random.Random(hashlib.sha256(json.dumps([study.id, study.seed, rater]).encode()).digest())
+    again = [trial for trial in study.trials if trial.repeats is not None]
+    repeated = {trial.repeats for trial in again}
+    first = list(study.first_showings)
+    rng.shuffle(first)
+    first.sort(key=lambda trial: trial.id not in repeated)  # keeps the order among each kind
+    half = len(first) - len(first) // 2
+    early, later = first[:half], first[half:]
+    rng.shuffle(early)
+    rng.shuffle(again)
+    return (*early, *_mixed(later, again, rng))
+
+
+def _mixed(later: Sequence[Trial], again: Iterable[Trial], rng: random.Random) -> list[Trial]:
+    """Return the second half of the trials with the repeats in it, none of them at its beginning."""
+    mixed = list(later)
+    for trial in again:
+        mixed.insert(rng.randint(1, len(mixed)), trial)  # never right after the first showing
+    return mixed
 
 
 def _check(pairs: Sequence[Pair], design: StudyDesign) -> None:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import comparison, counts, images, imports, jobs, queue, runs, session, votes
+from thumbtune.studio.api import blind, comparison, counts, images, imports, jobs, queue, runs, session, votes
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
@@ -15,4 +15,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     jobs.router,
     runs.router,
     comparison.router,
+    blind.router,
 )

@@ -61,6 +61,7 @@ const open = async (name) => {
   try {
     comparison = await get(`runs/${encodeURIComponent(name)}/comparison`);
     at("comparison").hidden = false;
+    at("to-blind").href = `/blind?run=${encodeURIComponent(name)}`;
     draw();
   } catch (error) {
     tell(error.message);

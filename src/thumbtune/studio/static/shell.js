@@ -1,7 +1,8 @@
 // The frame of every page: live counts, the dot of the link, and short messages.
 
 import { get, onLink } from "./api.js";
-import { onRefused, onWaiting } from "./votes.js";
+import { onRefused, onWaiting } from "./outbox.js";
+import "./votes.js"; // which sends what waits, on every page
 
 const at = (id) => document.getElementById(id);
 const EVERY_MS = 20_000;
@@ -22,7 +23,7 @@ const drawCounts = () => {
 
 const drawLink = () => {
   at("link").dataset.state = linked ? (waiting ? "sending" : "on") : "off";
-  const votes = `${number(waiting)} ${waiting === 1 ? "vote" : "votes"}`;
+  const votes = `${number(waiting)} ${waiting === 1 ? "vote" : "votes"}`; // answers of blind tests among them
   at("link-text").textContent = linked
     ? (waiting ? `Sending ${votes}` : "Connected")
     : (waiting ? `Offline, ${votes} kept here` : "Offline");

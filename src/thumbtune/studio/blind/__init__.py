@@ -1,0 +1,1 @@
+"""Blind tests in the studio: the plan and the analysis are those of `thumbtune human`."""

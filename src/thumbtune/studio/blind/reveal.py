@@ -1,0 +1,106 @@
+"""The end of a blind test: its answers are evaluated as `thumbtune human read` does, and the result is saved.
+
+The result lies in the folder of the test, and in `blind/` beside the images that were compared: in the folder of the
+run, or of the duel.
+"""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbtune import documents
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.files import write_text
+from thumbtune.studio.blind.folder import ANSWERS, FOLDER, KEY, BlindTest
+from thumbtune.studio.blind.sitting import sittings
+from thumbtune.studio.blind.sources import EVALUATION
+from thumbtune.studio.site import Site
+
+RESULT = "result"
+MAX_RESULT_BYTES = 50_000_000
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """A result. files: where it was saved, seen from the root; command: does the same."""
+
+    result: dict[str, Any]
+    files: list[str]
+    command: str
+
+
+def reveal(site: Site, test: BlindTest, keep_careless: bool = False) -> Revealed:
+    """End a test and return its result; that of an ended test is the same each time.
+
+    Raises:
+        UsageError: there is nothing to count; the test goes on.
+        ThumbtuneError: a file cannot be read or written; the test goes on.
+    """
+    with test.alone():
+        if test.reread().facts.ended_at is None:
+            if not sittings(test):
+                raise UsageError("Nobody has answered a pair yet; answer some first.", code="blind-no-answers")
+            _save(site, test, _result_of(test, keep_careless))
+            test.end()
+    return revealed(site, test)
+
+
+def revealed(site: Site, test: BlindTest) -> Revealed:
+    """Return the result of a test that has ended.
+
+    Raises:
+        ThumbtuneError: it has not ended, or the result cannot be read.
+    """
+    if test.reread().facts.ended_at is None:
+        raise ThumbtuneError(
+            "This blind test has not ended, so nobody may know its result; end it first.", code="blind-not-ended"
+        )
+    try:
+        result = documents.read_json(test.folder / f"{RESULT}.json", max_bytes=MAX_RESULT_BYTES)
+    except documents.DocumentFault as fault:
+        raise ThumbtuneError(
+            f"The result of this blind test cannot be read ({fault}); run `{_command(test)}`.", code="blind-no-result"
+        ) from fault
+    folder = _beside(site, test)
+    beside = [] if folder is None else sorted(folder.glob(f"{test.facts.id}.*"))
+    files = [file.relative_to(site.root).as_posix() for file in beside] if site.root else []
+    return Revealed(result, files, _command(test))
+
+
+def _result_of(test: BlindTest, keep_careless: bool) -> dict[str, Any]:
+    from thumbtune.report.human_study import read_study  # with scipy, which a start does not need
+
+    files = sorted(test.answers.glob("*.json"))
+    for file in files:
+        if not json.loads(file.read_text(encoding="utf-8"))["answers"]:
+            file.unlink()  # all answers were taken back; `human read` refuses empty files
+    return read_study(test.key, [test.answers], keep_careless)
+
+
+def _save(site: Site, test: BlindTest, result: dict[str, Any]) -> None:
+    from thumbtune.report.human_result import result_page, result_table
+
+    texts = {"html": result_page(result), "csv": result_table(result), "json": json.dumps(result, indent=1)}
+    folders = [(test.folder, RESULT)]
+    beside = _beside(site, test)
+    if beside is not None:
+        folders.append((beside, test.facts.id))
+    for folder, name in folders:
+        for ending, text in texts.items():
+            write_text(folder / f"{name}.{ending}", text)
+
+
+def _beside(site: Site, test: BlindTest) -> Path | None:
+    """Return the folder for the result beside the images; None if they are not below this root any more."""
+    if site.root is None:
+        return None
+    duel = (site.root / test.facts.duel).resolve()
+    if not duel.is_dir() or not duel.is_relative_to(site.root):
+        return None
+    return (duel.parent if duel.name == EVALUATION else duel) / FOLDER
+
+
+def _command(test: BlindTest) -> str:
+    return shlex.join(["thumbtune", "human", "read", str(test.folder / KEY), str(test.folder / ANSWERS)])

@@ -1,0 +1,114 @@
+"""The answers of one rater to a blind test, in the file that `thumbtune human read` reads.
+
+Each answer has an id that the browser chose. The file also keeps the ids of all answers and undos that came, so that a
+request that is sent again, after a lost answer or a restart, changes nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from thumbtune import documents
+from thumbtune.errors import ThumbtuneError
+from thumbtune.evaluation.human.answers import ANSWERS_VERSION, MAX_ANSWER_BYTES, Choice
+from thumbtune.files import write_text
+from thumbtune.studio.access import digest_of
+from thumbtune.studio.blind.folder import BlindTest
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer as a browser gives it. seconds: how long the pair was visible."""
+
+    id: str
+    trial: str
+    choice: Choice
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """An undo: the answer with this id does not count, even if it comes later."""
+
+    id: str
+
+
+def answer_file(test: BlindTest, rater: str) -> Path:
+    """Return the file of a rater's answers."""
+    return test.answers / f"{digest_of(rater)}.json"
+
+
+def answered(test: BlindTest, rater: str) -> set[str]:
+    """Return the trials that a rater has answered."""
+    return {answer["id"] for answer in _read(test, rater)["answers"]}
+
+
+def sittings(test: BlindTest) -> list[tuple[str, int]]:
+    """Return each rater who has answered, with the number of answers, in order of name."""
+    records = [_content(file) for file in test.answers.glob("*.json")]
+    return sorted((record["rater"], len(record["answers"])) for record in records if record["answers"])
+
+
+def give(test: BlindTest, rater: str, events: Sequence[Given | TakenBack]) -> list[ThumbtuneError | None]:
+    """Store answers and undos in their order; return what is wrong with each, or None.
+
+    Raises:
+        ThumbtuneError: the file of answers cannot be read or written; nothing is stored.
+    """
+    with test.alone():
+        if test.reread().facts.ended_at is not None:
+            ended = ThumbtuneError("This blind test has ended; no more answers count.", code="blind-ended")
+            return [ended] * len(events)
+        record = _read(test, rater)
+        trials = {trial.id for trial in test.study.trials}
+        results = [_apply(record, event, trials) for event in events]
+        _write(test, rater, record)
+        return results
+
+
+def _apply(record: dict[str, Any], event: Given | TakenBack, trials: set[str]) -> ThumbtuneError | None:
+    answers = record["answers"]
+    if isinstance(event, TakenBack):
+        record["answers"] = [answer for answer in answers if answer["event"] != event.id]
+    elif event.trial not in trials:
+        return ThumbtuneError("This pair is not of this blind test; load the page again.", code="blind-no-trial")
+    elif event.id not in record["events"]:
+        row = {"id": event.trial, "choice": event.choice, "seconds": event.seconds, "event": event.id}
+        record["answers"] = [answer for answer in answers if answer["id"] != event.trial] + [row]
+    if event.id not in record["events"]:
+        record["events"].append(event.id)
+    return None
+
+
+def _read(test: BlindTest, rater: str) -> dict[str, Any]:
+    file = answer_file(test, rater)
+    if file.exists():
+        return _content(file)
+    start = {"form": ANSWERS_VERSION, "study": test.facts.id, "rater": rater, "started": _now(), "finished": None}
+    return {**start, "answers": [], "events": []}
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = documents.read_json(file, max_bytes=MAX_ANSWER_BYTES)
+        if {"rater", "answers", "events"} <= set(content):
+            return content
+        fault = "fields are missing"
+    except (documents.DocumentFault, TypeError) as error:
+        fault = str(error)
+    raise ThumbtuneError(
+        f"{file} cannot be read ({fault}); put back its content, or delete it.", code="blind-answers-damaged"
+    )
+
+
+def _write(test: BlindTest, rater: str, record: dict[str, Any]) -> None:
+    done = len(record["answers"]) == test.facts.trials
+    record["finished"] = (record["finished"] or _now()) if done else None
+    write_text(answer_file(test, rater), json.dumps(record, indent=1), durable=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

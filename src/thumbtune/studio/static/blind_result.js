@@ -1,0 +1,48 @@
+// The result of a blind test: the preference with its interval, the raters and the prompts.
+
+import { copy, make, number } from "./element.js";
+
+const at = (id) => document.getElementById(id);
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const range = ({ low, high }) => `${percent(low)} to ${percent(high)}`;
+
+const table = (id, heads, rows) => {
+  at(id).replaceChildren(
+    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+    make("tbody", {}, ...rows.map(([head, ...cells]) => make("tr", {}, make("th", { scope: "row" }, head), ...cells.map((cell) => make("td", {}, String(cell)))))),
+  );
+};
+
+const drawScale = (rate, interval) => {
+  at("reach").style.left = `${100 * interval.low}%`;
+  at("reach").style.width = `${100 * (interval.high - interval.low)}%`;
+  at("mark").style.left = `${100 * rate}%`;
+};
+
+// Show a result, as the API gives it.
+export const showResult = ({ result, files, command }) => {
+  const { overall, bias, raters, prompts, sentences, notes } = result;
+  const { rate } = overall;
+  const [first, ...rest] = sentences;
+  at("preferred").textContent = first;
+  drawScale(rate.rate, overall.interval);
+  const [left, , right] = at("ends").children;
+  left.textContent = `A: ${result.a}`;
+  right.textContent = `B: ${result.b}`;
+  at("more").replaceChildren(...[...rest, ...notes].map((line) => make("li", {}, line)));
+  const [b, tie, a] = overall.votes;
+  const numbers = [
+    ["B is preferred in", `${percent(rate.rate)}, 95% interval ${range(overall.interval)}; no preference counts half`],
+    ["Wilson's interval", range(rate.wilson)],
+    ["Sign test", `p = ${rate.sign_test < 0.001 ? rate.sign_test.toExponential(1) : rate.sign_test.toFixed(3)}, over ${number(rate.distinct)} prompts`],
+    ["Votes", `${number(b)} for B, ${number(tie)} without preference, ${number(a)} for A`],
+  ];
+  if (overall.more_votes) numbers.push(["To decide", `about ${number(overall.more_votes)} more votes, on ${number(overall.more_prompts)} new prompts`]);
+  if (bias) numbers.push(["Left image chosen", `${bias.left} of ${bias.left + bias.right} (${percent(bias.share)}, 95% interval ${range(bias.interval)})`]);
+  at("numbers").replaceChildren(...numbers.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  table("raters", ["Rater", "For B", "No preference", "For A", "Repeats kept", "Median seconds"], raters.map((rater) => [
+    rater.counted ? rater.name : `${rater.name} (left out)`, rater.votes[0], rater.votes[1], rater.votes[2], `${rater.agreed} of ${rater.repeats}`, rater.seconds.toFixed(1)]));
+  table("prompts", ["Prompt", "For B", "No preference", "For A"], prompts.map((row) => [row.words, row.b, row.tie, row.a]));
+  at("files").replaceChildren(...files.map((file) => make("li", {}, make("code", {}, file))));
+  at("copy-read").onclick = () => copy(command, at("copy-read"));
+};

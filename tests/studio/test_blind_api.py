@@ -1,0 +1,223 @@
+"""Blind tests through the API: planned and evaluated by `thumbtune human`, and silent before the end."""
+
+import csv
+import io
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Clients
+from made_runs import a_duel, a_run, evaluate
+from PIL import Image
+from starlette.testclient import TestClient
+from studio_store import png
+
+from thumbtune.evaluation.human.key import read_key
+from thumbtune.evaluation.human.plan import Study
+from thumbtune.report.human_study import read_study
+from thumbtune.studio.blind.folder import find_test
+from thumbtune.studio.site import Site
+
+PROMPTS = 12
+
+
+def one_colour(side: str, prompt: int) -> bytes:
+    return png(prompt + 100 * (side == "b"))
+
+
+@pytest.fixture
+def test_id(site: Site, client_of: Clients) -> str:
+    """A blind test of twelve pairs, two of them shown twice."""
+    assert site.root is not None
+    a_duel(site.root / "duels" / "first", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    assert (source["path"], source["a"], source["b"], source["run"]) == ("duels/first", "base", "tuned", None)
+    answer = client_of().post("/api/v1/blind", json={"source": source["id"]})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["id"]
+
+
+def study_of(site: Site, test: str) -> Study:
+    return find_test(site.folder, test).study
+
+
+def answer(trial: str, choice: str = "left", **more: Any) -> dict[str, Any]:
+    return {"id": str(uuid.uuid4()), "trial": trial, "choice": choice, "seconds": 1.5, **more}
+
+
+def send(client: TestClient, test: str, *answers: dict[str, Any]) -> list[dict[str, Any]]:
+    told = client.post(f"/api/v1/blind/{test}/answers", json={"answers": answers})
+    assert told.status_code == 200, told.text
+    return told.json()["results"]
+
+
+def next_of(client: TestClient, test: str, limit: int = 50) -> list[dict[str, Any]]:
+    return client.get(f"/api/v1/blind/{test}/trials", params={"limit": limit}).json()["next"]
+
+
+def prefer(site: Site, client: TestClient, test: str, side: str) -> None:
+    """Answer all trials for a side, as only somebody with the key can."""
+    choices = {trial.id: "left" if trial.left == side else "right" for trial in study_of(site, test).trials}
+    for trial in next_of(client, test):
+        send(client, test, answer(trial["id"], choices[trial["id"]]))
+
+
+def test_each_rater_has_an_order_of_their_own_with_repeats_later(site: Site, client_of: Clients, test_id: str) -> None:
+    orders = {rater: [trial["id"] for trial in next_of(client_of(rater), test_id)] for rater in ("ann", "ben")}
+    study = study_of(site, test_id)
+    assert orders["ann"] != orders["ben"]
+    assert orders["ann"] == [trial["id"] for trial in next_of(client_of("ann"), test_id)], "the same after a reload"
+    for order in orders.values():
+        assert sorted(order) == sorted(trial.id for trial in study.trials) and len(order) == PROMPTS + 2
+        for trial in study.trials:
+            if trial.repeats is not None:
+                assert order.index(trial.id) > order.index(trial.repeats) + 1
+    send(client_of("ann"), test_id, *(answer(trial) for trial in orders["ann"][:3]))
+    assert [trial["id"] for trial in next_of(client_of("ann"), test_id, 2)] == orders["ann"][3:5]
+    assert len(next_of(client_of("ben"), test_id)) == PROMPTS + 2
+
+
+def test_the_images_are_those_of_the_plan_and_each_address_works_once(
+    site: Site, client_of: Clients, test_id: str
+) -> None:
+    assert site.root is not None
+    study = {trial.id: trial for trial in study_of(site, test_id).trials}
+    sizes = set()
+    for trial in next_of(client_of(), test_id):
+        for place, file in zip(("left", "right"), study[trial["id"]].files, strict=True):
+            told = client_of().get(trial[place])
+            sent = Image.open(io.BytesIO(told.content)).convert("RGB")
+            kept = Image.open(site.root / "duels" / "first" / file).convert("RGB")
+            assert sent.tobytes() == kept.tobytes()
+            sizes.add(len(told.content))
+            again = client_of().get(trial[place])
+            assert (again.status_code, again.json()["error"]["code"]) == (410, "blind-used")
+    assert len(sizes) == 1
+    (trial,) = next_of(client_of(), test_id, 1)
+    assert client_of("ben").get(trial["left"]).status_code == 410, "it is ann's"
+    assert client_of().get(trial["left"]).status_code == 200
+
+
+def test_answers_are_stored_once_and_taken_back(site: Site, client_of: Clients, test_id: str) -> None:
+    client = client_of()
+    first, second = (answer(trial["id"]) for trial in next_of(client, test_id, 2))
+    stored = {"stored": True, "code": None, "message": None}
+    assert send(client, test_id, first, second) == send(client, test_id, first, second) == [stored] * 2
+    send(client, test_id, {"undoes": first["id"]})
+    send(client, test_id, first)  # sent again, after a lost answer: it stays taken back
+    (file,) = find_test(site.folder, test_id).answers.iterdir()
+    assert [one["id"] for one in json.loads(file.read_text())["answers"]] == [second["trial"]]
+    again = answer(first["trial"], "tie")
+    send(client, test_id, again, {**again, "id": str(uuid.uuid4()), "choice": "right"})
+    answers = {one["id"]: one["choice"] for one in json.loads(file.read_text())["answers"]}
+    assert answers == {second["trial"]: "left", first["trial"]: "right"}, "the last one counts"
+    results = send(client, test_id, answer("0" * 20), answer(first["trial"]))
+    assert [result["code"] for result in results] == ["blind-no-trial", None]
+
+
+def test_the_result_is_that_of_the_command_and_lies_beside_the_images(
+    site: Site, client_of: Clients, test_id: str, tmp_path: Path
+) -> None:
+    assert site.root is not None
+    prefer(site, client_of("ann"), test_id, "b")
+    prefer(site, client_of("ben"), test_id, "a")
+    told = client_of().post(f"/api/v1/blind/{test_id}/end", json={}).json()
+    test = find_test(site.folder, test_id)
+    assert told["result"] == json.loads(json.dumps(read_study(test.key, [test.answers])))
+    overall = told["result"]["overall"]
+    assert overall["votes"] == [PROMPTS, 0, PROMPTS] and overall["rate"]["rate"] == 0.5
+    assert [rater["share"] for rater in told["result"]["raters"]] == [1.0, 0.0]
+    assert told["files"] == [f"duels/first/blind/{test_id}.{ending}" for ending in ("csv", "html", "json")]
+    table, page, numbers = ((site.root / file).read_text(encoding="utf-8") for file in told["files"])
+    assert json.loads(numbers) == told["result"]
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [(row["B: tuned"], row["no preference"], row["A: base"]) for row in rows] == [("1", "0", "1")] * PROMPTS
+    assert "Not enough evidence" in page and "thing 11" in page and "<script" not in page
+    assert told["command"].startswith("thumbtune human read ") and str(test.key) in told["command"]
+    assert client_of().get(f"/api/v1/blind/{test_id}/result").json() == told
+    assert client_of().post(f"/api/v1/blind/{test_id}/end", json={}).json() == told, "the same each time"
+
+
+def test_nothing_of_the_key_leaves_the_studio_before_the_end(site: Site, client_of: Clients, test_id: str) -> None:
+    for rater in ("ann", "ben"):
+        client = client_of(rater)
+        trials = client.get(f"/api/v1/blind/{test_id}/trials").json()
+        assert set(trials) == {"next", "trials", "answered", "ended"}
+        assert all(set(trial) == {"id", "words", "left", "right"} for trial in trials["next"])
+        prefer(site, client, test_id, "b")
+        refused = client.get(f"/api/v1/blind/{test_id}/result")
+        assert refused.status_code == (409 if rater == "ann" else 403)
+    owner, other = (client_of(rater).get("/api/v1/blind").json()[0] for rater in ("ann", "ben"))
+    assert owner["raters"] == [{"rater": rater, "answered": PROMPTS + 2} for rater in ("ann", "ben")]
+    assert "tuned" not in json.dumps(other) and other["raters"] == []
+    assert not list(find_test(site.folder, test_id).folder.glob("result*"))
+
+
+def test_an_ended_test_takes_no_answers_and_shows_no_images(site: Site, client_of: Clients, test_id: str) -> None:
+    client, (trial,) = client_of(), next_of(client_of(), test_id, 1)
+    early = client.post(f"/api/v1/blind/{test_id}/end", json={})
+    assert (early.status_code, early.json()["error"]["code"]) == (409, "blind-no-answers")
+    prefer(site, client_of("ben"), test_id, "b")
+    assert client.post(f"/api/v1/blind/{test_id}/end", json={}).status_code == 200
+    assert [result["code"] for result in send(client, test_id, answer(trial["id"]))] == ["blind-ended"]
+    assert client.get(trial["left"]).status_code == 409
+    assert client.get(f"/api/v1/blind/{test_id}/trials").json()["next"] == []
+
+
+def test_raters_who_contradict_themselves_are_counted_only_if_asked(
+    site: Site, client_of: Clients, test_id: str
+) -> None:
+    client = client_of()
+    send(client, test_id, *(answer(trial["id"], "left") for trial in next_of(client, test_id)))
+    told = client.post(f"/api/v1/blind/{test_id}/end", json={})
+    assert (told.status_code, told.json()["error"]["code"]) == (409, "human-all-careless")
+    told = client.post(f"/api/v1/blind/{test_id}/end", json={"keep_careless": True}).json()["result"]
+    assert (told["bias"]["left"], told["bias"]["right"]) == (PROMPTS + 2, 0)
+
+
+def test_only_the_owner_makes_and_ends_tests(client_of: Clients, test_id: str) -> None:
+    ben = client_of("ben")
+    for told in (
+        ben.get("/api/v1/blind/sources"),
+        ben.post("/api/v1/blind", json={"source": ""}),
+        ben.post(f"/api/v1/blind/{test_id}/end", json={}),
+        ben.get(f"/api/v1/blind/{test_id}/result"),
+    ):
+        assert told.status_code == 403
+    assert ben.get("/blind").status_code == 200 and ben.get("/compare").headers["location"] == "/judge"
+    page = ben.get("/blind").text
+    assert 'href="/judge"' in page and 'href="/train"' not in page and "New blind test" not in page
+
+
+def test_what_is_no_duel_or_no_test_is_refused(site: Site, client_of: Clients) -> None:
+    assert site.root is not None
+    (site.root / "pictures").mkdir()
+    folders = client_of().get("/api/v1/folders").json()["folders"]
+    told = client_of().post("/api/v1/blind", json={"source": folders[0]["id"]})
+    assert (told.status_code, told.json()["error"]["code"]) == (400, "duel-unfinished")
+    assert client_of().post("/api/v1/blind", json={"source": "../etc"}).status_code == 400
+    assert client_of().get(f"/api/v1/blind/{'0' * 20}/trials").status_code == 404
+    assert client_of().get("/api/v1/blind/..%2f..%2f/trials").status_code in (404, 422)
+    assert not list((site.folder / "blind").glob("*")), "nothing half-made"
+
+
+def test_a_test_of_an_evaluated_run_lies_in_the_run(site: Site, client_of: Clients) -> None:
+    assert site.root is not None
+    a_run(site.root)
+    evaluate(site.root)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    assert (source["run"], source["path"]) == ("first", "runs/first/evaluation")
+    assert source["command"] == "thumbtune human export runs/first/evaluation"
+    test = client_of().post("/api/v1/blind", json={"source": source["id"]}).json()
+    assert (test["a"], test["b"], test["trials"]) == ("tiny-emoji-64", "runs/first", 2)
+    send(client_of(), test["id"], answer(next_of(client_of(), test["id"], 1)[0]["id"], "tie"))
+    files = client_of().post(f"/api/v1/blind/{test['id']}/end", json={}).json()["files"]
+    assert files[0] == f"runs/first/blind/{test['id']}.csv"
+
+
+def test_the_key_in_the_studios_folder_is_one_of_the_command(site: Site, test_id: str) -> None:
+    study = read_key(site.folder / "blind" / test_id / "key.json")
+    lefts = [trial.left for trial in study.first_showings]
+    assert (study.id, lefts.count("a")) == (test_id, PROMPTS / 2)

@@ -1,0 +1,162 @@
+"""The page of blind tests in a real browser: keys, answers that wait, and a result at the end alone."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, Page, needs_chromium
+from made_runs import a_duel
+from opened import signed_in
+from running import Studio
+from studio_store import fill, png
+
+from thumbtune.evaluation.human.key import read_key
+from thumbtune.evaluation.human.plan import order_for
+
+pytestmark = needs_chromium
+PROMPTS = 10
+TRIALS = PROMPTS + 2  # two are shown twice
+SHOWN = "document.getElementById('choices').dataset.trial"
+SEEN = 0.3  # seconds: a quicker answer is the second click of a double click
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    fill(tmp_path / "likes", 2)
+    a_duel(tmp_path / "duel", PROMPTS, lambda side, prompt: png(prompt + 100 * (side == "b"), 64))
+    with Studio(tmp_path / "likes", None, "--root", str(tmp_path), "--rater", "ann", "--rater", "ben") as started:
+        yield started
+
+
+def folder_of_test(likes: Path) -> Path:
+    (folder,) = (likes / "studio" / "blind").glob("[0-9a-f]*")
+    return folder
+
+
+def answers(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The answers on the disk, by rater."""
+    told = [json.loads(file.read_text()) for file in sorted((folder / "answers").glob("*.json"))]
+    return {each["rater"]: each["answers"] for each in told}
+
+
+def made(page: Page) -> None:
+    """Make a test by the form, and begin it."""
+    page.wait_for("document.getElementById('source').options.length")
+    page.click("#start")
+    page.wait_for("document.querySelectorAll('#tests article').length")
+
+
+def begin(page: Page) -> str:
+    """Begin the first test of the list; return the first pair."""
+    page.wait_for("document.querySelectorAll('#tests a').length")
+    page.click("#tests a")
+    return page.wait_for(SHOWN)
+
+
+def chosen(page: Page, key: str, *, held: int = 0) -> str:
+    """Press a key on the pair that is shown, and return that pair."""
+    trial = page.wait_for(SHOWN)
+    time.sleep(SEEN)
+    page.press(key, held=held)
+    page.wait_for(f"{SHOWN} !== {json.dumps(trial)}")
+    return trial
+
+
+def sent(page: Page) -> None:
+    page.wait_for("document.getElementById('link').dataset.state === 'on'")
+
+
+def test_a_test_from_the_form_to_the_result(studio: Studio, browser: Browser, tmp_path: Path) -> None:
+    ann = signed_in(browser, studio.links[0], "/blind")
+    made(ann)
+    begin(ann)
+    folder = folder_of_test(tmp_path / "likes")
+    study = read_key(folder / "key.json")
+    order = [trial.id for trial in order_for(study, "ann")]
+    left_of = {trial.id: trial.left for trial in study.trials}
+    given = []
+    for place in range(TRIALS):
+        trial = ann.wait_for(SHOWN)
+        assert trial == order[place]
+        assert ann.value("document.getElementById('count').textContent") == f"{place + 1} of {TRIALS}"
+        key = "0" if place == 0 else "1" if left_of[trial] == "b" else "2"
+        given.append({"0": "tie", "1": "left", "2": "right"}[key])
+        chosen(ann, key, held=3 if place == 1 else 0)  # a held key is one answer
+    ann.wait_for("!document.getElementById('done').hidden")
+    sent(ann)
+    assert [(one["id"], one["choice"]) for one in answers(folder)["ann"]] == list(zip(order, given, strict=True))
+    assert not list(folder.glob("result*")) and not (tmp_path / "duel" / "blind").exists()
+    ann.click("#done-back")
+    ann.wait_for("Boolean(document.querySelector('#tests button:enabled'))")
+    ann.click("#tests button")
+    ann.click("#sure-yes")
+    ann.wait_for("!document.getElementById('result').hidden")
+    assert "B (tuned) is preferred in 9" in ann.value("document.getElementById('preferred').textContent")
+    assert len(list((tmp_path / "duel" / "blind").glob(f"{study.id}.*"))) == 3
+    assert ann.complaints == []
+    base = studio.link.split("/welcome", maxsplit=1)[0]
+    assert not [address for address in ann.requests if not address.startswith((base, "blob:"))]
+    ann.close()
+
+
+def test_answers_survive_reloads_and_a_restart_and_can_be_undone(
+    studio: Studio, browser: Browser, tmp_path: Path
+) -> None:
+    ann = signed_in(browser, studio.links[0], "/blind")
+    made(ann)
+    begin(ann)
+    folder = folder_of_test(tmp_path / "likes")
+    first = chosen(ann, "1")
+    sent(ann)
+    studio.kill()
+    while_down = [chosen(ann, key) for key in ("2", "0")]
+    assert list(answers(folder)) == ["ann"] and len(answers(folder)["ann"]) == 1
+    studio.start()
+    ann.wait_for("document.getElementById('link').dataset.state === 'on'")
+    expected = [(first, "left"), (while_down[0], "right"), (while_down[1], "tie")]
+    assert [(one["id"], one["choice"]) for one in answers(folder)["ann"]] == expected
+    ann.open(ann.value("location.href"))
+    ann.wait_for(SHOWN)
+    assert ann.value("document.getElementById('count').textContent") == f"4 of {TRIALS}"
+    ann.press("u")
+    ann.wait_for(f"{SHOWN} === {json.dumps(while_down[1])}")
+    sent(ann)
+    assert [one["id"] for one in answers(folder)["ann"]] == [first, while_down[0]]
+    chosen(ann, "1")
+    sent(ann)
+    assert answers(folder)["ann"][-1]["choice"] == "left" and len(answers(folder)["ann"]) == 3
+    ann.close()
+
+
+def test_a_rater_sees_pairs_and_neither_names_nor_results(studio: Studio, browser: Browser, tmp_path: Path) -> None:
+    ann = signed_in(browser, studio.links[0], "/blind")
+    made(ann)
+    ann.close()
+    study = read_key(folder_of_test(tmp_path / "likes") / "key.json")
+    ben = signed_in(browser, studio.links[1], "/blind", 390)
+    assert begin(ben) == order_for(study, "ben")[0].id != order_for(study, "ann")[0].id
+    text = ben.value("document.documentElement.outerHTML")
+    assert "tuned" not in text and "New blind test" not in text and "/api/v1/blind/images" not in text
+    assert ben.value("[...document.querySelectorAll('.rail a[href]')].map(one => one.pathname)") == [
+        "/",
+        "/judge",
+        "/blind",
+    ]
+    ben.value("document.getElementById('choose-right').click()")  # too quick: nobody can have looked
+    assert ben.value(SHOWN) == order_for(study, "ben")[0].id
+    time.sleep(SEEN)
+    ben.click("#choose-right")
+    ben.wait_for(f"{SHOWN} && {SHOWN} !== {json.dumps(order_for(study, 'ben')[0].id)}")
+    sent(ben)
+    assert [one["choice"] for one in answers(folder_of_test(tmp_path / "likes"))["ben"]] == ["right"]
+    assert ben.complaints == []
+    ben.close()

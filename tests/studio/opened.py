@@ -9,6 +9,7 @@ SCREENS = {
     "generate": "/generate",
     "train": "/train",
     "compare": "/compare",
+    "export": "/export",
 }
 
 

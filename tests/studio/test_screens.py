@@ -55,8 +55,13 @@ STATES = {
         "document.querySelector('#form details').open = true",
         "document.querySelectorAll('.option').length > 50 && document.querySelector('#runs article')",
     ),
-    "run": ("/train#run=first", "true", "document.querySelectorAll('#samples img').length === 3"),
+    "run": (
+        "/train#run=first",
+        "true",
+        "document.querySelectorAll('#samples img').length === 3 && !document.getElementById('next').hidden",
+    ),
     "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
+    "export": ("/export", "true", "document.querySelector('#files li') && document.getElementById('card').textContent"),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
 }
 

@@ -10,7 +10,7 @@ from thumbtune.cli.progress import bar
 from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say
 from thumbtune.cli.train import Guidance, ImageSize, Negative, Steps
-from thumbtune.errors import plural
+from thumbtune.errors import UsageError, plural
 
 AGAIN = "Stopped; images so far are in the store; the same command goes on."
 
@@ -46,7 +46,8 @@ def round_(
     from thumbtune.feedback.store.database import name_of
     from thumbtune.feedback.store.store import Store
     from thumbtune.feedback.store.uncertainty import keep_uncertainty, unrated_images
-    from thumbtune.runs.next_round import generate_round, kept_plan, next_command, plan_round
+    from thumbtune.runs.next_round import generate_round, kept_plan, plan_round
+    from thumbtune.runs.next_training import next_command
     from thumbtune.runs.run import recipe_in
     from thumbtune.runs.sampler_defaults import sampler_for
     from thumbtune.runs.uncertainty import measure_uncertainty
@@ -55,19 +56,19 @@ def round_(
     fresh = load_prompt_set(prompts).prompts if prompts else ()
     out = out or Path("images", f"{run_folder.resolve().name}-round")
     with Store.open(likes, create=False) as store, stopping(AGAIN):
-        if per_prompt:
-            plan = kept_plan(out, plan_round(run_folder, store, fresh, per_prompt, limit))
-            for path in generate_round(
-                plan, store, out, sampler_for([run_folder], steps, guidance, negative, size), bar
-            ):
+        sampler = sampler_for([run_folder], steps, guidance, negative, size)
+        plan = kept_plan(out, plan_round(run_folder, store, fresh, per_prompt, limit)) if per_prompt else None
+        if plan is not None:
+            for path in generate_round(plan, store, out, sampler, bar):
                 say(str(path))
-            say(
-                f"{plural(len(plan.pairs), 'image')} for {plural(len(plan.prompts), 'prompt')} are in {store.name} "
-                "without a vote."
-            )
         found = measure_uncertainty(run_folder, store, unrated_images(store, uncertain), bar)
         keep_uncertainty(store, found, str(run_folder))
-        if found:
-            say(f"Measured how uncertain {run_folder} is of {plural(len(found), 'unrated image')}.")
     say(f"Judge them: thumbtune studio --open --likes {quote(name_of(likes))}")
-    say(f"Then train: {next_command(run_folder)}")
+    try:
+        say(f"Then train: {next_command(run_folder)}")
+    except UsageError as error:  # all weights were trained
+        say(str(error))
+    if plan is not None:
+        count, prompt_count = plural(len(plan.pairs), "image"), plural(len(plan.prompts), "prompt")
+        say(f"{count} for {prompt_count} are in {store.name} without a vote.")
+    say(f"Measured how uncertain {run_folder} is of {plural(len(found), 'unrated image')}.")

@@ -1,8 +1,8 @@
 """A LoRA to begin from, of any trainer: its layers on the denoiser are trained on, and those on text encoders stay.
 
 Ranks, alphas and layers are those of the file. The reference is the model with this LoRA, so that the first log-ratios
-are 0; or the base, whose denoiser has no LoRA, so that they are what the LoRA has gained. Text encoders have their layers
-either way. The result is the whole LoRA: the layers of the text encoders are written as they were read.
+are 0; or the base, whose denoiser has no LoRA, so that they are what the LoRA has gained. Text encoders have their
+layers either way. The result is the whole LoRA: the layers of the text encoders are written as they were read.
 """
 
 from collections.abc import Callable, Mapping

@@ -9,13 +9,10 @@ What is to be generated is written down first (`round.json`), so that the same c
 """
 
 import json
-import shlex
-from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Literal
 
 from sqlalchemy import func, select
 
@@ -27,8 +24,6 @@ from thumbtune.files import write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import run
 from thumbtune.runs.generate import Generator, generate_images
-from thumbtune.runs.recipe import Recipe
-from thumbtune.runs.recipe_sections import LoraSection
 from thumbtune.runs.to_store import source_of, stored
 from thumbtune.training.batches import Progress
 
@@ -99,7 +94,9 @@ def kept_plan(out: Path, plan: RoundPlan) -> RoundPlan:
         found = read_json(file)
         begun = RoundPlan(str(found["run"]), [(str(prompt), int(seed)) for prompt, seed in found["images"]])
     except (OSError, DocumentFault, KeyError, TypeError, ValueError) as error:
-        raise ThumbtuneError(f"{file} cannot be read; name another folder with --out.", code="round-bad-plan") from error
+        raise ThumbtuneError(
+            f"{file} cannot be read; name another folder with --out.", code="round-bad-plan"
+        ) from error
     if begun.run != plan.run:
         raise UsageError(f"{out} has a round of {begun.run}; name another folder with --out.", code="round-other-run")
     return begun
@@ -117,43 +114,6 @@ def generate_round(plan: RoundPlan, store: Store, out: Path, sampler: Sampler, p
         return
     paths = generate_images(left, sampler, out, progress, Generator(tuned=Path(plan.run)))
     yield from stored(((prompt, path) for (prompt, _), path in zip(left, paths, strict=True)), store)
-
-
-def folder_after(folder: Path) -> Path:
-    """Return a name for the run after this one, which no folder has.
-
-    >>> folder_after(Path("runs/none-such"))
-    PosixPath('runs/none-such-2')
-    """
-    stem, _, number = folder.name.rpartition("-")
-    stem, first = (stem, int(number) + 1) if stem and number.isdecimal() else (folder.name, 2)
-    return next(path for n in count(first) if not (path := folder.with_name(f"{stem}-{n}")).exists())
-
-
-def next_settings(recipe: Recipe, folder: Path, reference: Literal["last", "base"] = "last") -> dict[str, str]:
-    """Return the settings that differ from a run's recipe in the training after it; a start gives rank and layers.
-
-    Raises:
-        UsageError: the run trained all weights, so there is no LoRA to begin from.
-    """
-    if recipe.train.weights != "lora":
-        raise UsageError(
-            f"{folder} trained all weights; merge it with `thumbtune merge {folder} FOLDER`, and train that model.",
-            code="round-no-lora",
-        )
-    given = {"lora.start": str(folder), "lora.reference": reference}
-    for name, field in LoraSection.model_fields.items():
-        if f"lora.{name}" not in given and getattr(recipe.lora, name) != field.default:
-            given[f"lora.{name}"] = json.dumps(field.default) if field.default is not None else "null"
-    return given
-
-
-def next_command(folder: Path) -> str:
-    """Return the command that trains the round after a run, on the labels that its store has then."""
-    settings = next_settings(run.recipe_in(folder), folder)
-    words = ["train", str(folder / "recipe.yaml"), "--out", str(folder_after(folder))]
-    words += ["--start", settings.pop("lora.start"), "--reference", settings.pop("lora.reference")]
-    return shlex.join(["thumbtune", *words, *(f"--set={name}={value}" for name, value in settings.items())])
 
 
 def _prompts(store: Store) -> list[str]:

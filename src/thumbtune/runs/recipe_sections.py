@@ -96,7 +96,11 @@ class LoraSection(Section):
     @model_validator(mode="after")
     def _refuse_unused_options(self) -> Self:
         for option, field in type(self).model_fields.items():
-            if self.start is not None and option not in {"start", "reference"} and getattr(self, option) != field.default:
+            if (
+                self.start is not None
+                and option not in {"start", "reference"}
+                and getattr(self, option) != field.default
+            ):
                 raise values.UnusedOption(
                     f"lora.{option} is not used with lora.start, whose file gives it: leave out one of them"
                 )

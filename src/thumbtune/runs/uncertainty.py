@@ -9,7 +9,6 @@ The log-ratio is the implicit reward of an evaluation, a mean over 8 noise level
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

@@ -37,6 +37,7 @@ PAGES = (
     Page("judge", "/judge", "Judge", for_raters=True),
     Page("train", "/train", "Train"),
     Page("compare", "/compare", "Compare"),
+    Page("export", "/export", "Export"),
 )
 PAGE_OF = {page.path: page for page in PAGES}
 

@@ -37,4 +37,4 @@ def uncertainty_of(store: Store) -> dict[int, float]:
     """Return what is stored, by the ids of the images."""
     with store.reading() as session:
         rows = session.execute(select(Uncertainty.picture_id, Uncertainty.value))
-        return {image: value for image, value in rows}  # noqa: C416  # rows are no pairs for pyright
+        return {image: value for image, value in rows}  # rows are no pairs for pyright

@@ -12,8 +12,8 @@ const NOTE = "thumbtune: Note: ";
 const RECENT = 20; // steps whose seconds tell how long the others take
 
 export class RunView {
-  constructor(changed) {
-    Object.assign(this, { changed, name: null, source: null, due: false });
+  constructor(changed, next) {
+    Object.assign(this, { changed, next, name: null, source: null, due: false });
     new ResizeObserver(() => this.#later()).observe(at("plots"));
   }
 
@@ -31,6 +31,7 @@ export class RunView {
   close() {
     this.source?.close();
     Object.assign(this, { source: null, name: null });
+    this.next.show(null);
   }
 
   async #look() {
@@ -73,6 +74,7 @@ export class RunView {
     this.#head(rows, steps);
     this.#plots(rows, steps);
     this.#samples();
+    this.next.show(this.run?.finished && !(this.job && isActive(this.job)) ? this.name : null);
     const notes = [...new Set([...(this.run?.notes ?? []), ...this.log.filter((line) => line.startsWith(NOTE)).map((line) => line.slice(NOTE.length))])];
     at("notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
     at("notes-box").hidden = !notes.length;
@@ -123,6 +125,7 @@ export class RunView {
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {
       buttons.push(make("a", { class: "button small", href: `/generate?run=${encodeURIComponent(name)}` }, "Generate with it"),
+        make("a", { class: "button small", href: `/export?run=${encodeURIComponent(name)}` }, "Export"),
         make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
       if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));
     }

@@ -98,9 +98,9 @@ def test_the_files_of_a_run_are_listed_and_sent_by_name(client: TestClient, root
     (folder / "link.safetensors").symlink_to(root / "runs" / "first" / "recipe.yaml")
     told = client.get(f"{RUN}/result").json()
     assert [(one["name"], one["about"], one["bytes"]) for one in told["files"]] == [
-        ("README.md", "model card", 55),
         (KOHYA_FILE, "LoRA for ComfyUI and A1111", 5),
         (DIFFUSERS_FILE, "LoRA for diffusers", 3),
+        ("README.md", "Model card", 55),
     ]
     assert told["card"] == "# A <b>card</b>\n"
     answer = client.get(f"{RUN}/result/{KOHYA_FILE}")

@@ -55,10 +55,11 @@ STATES = {
         "document.querySelector('#form details').open = true",
         "document.querySelectorAll('.option').length > 50 && document.querySelector('#runs article')",
     ),
-    "run": (
+    "run": ("/train#run=first", "true", "document.querySelectorAll('#samples img').length === 3"),
+    "round": (
         "/train#run=first",
-        "true",
-        "document.querySelectorAll('#samples img').length === 3 && !document.getElementById('next').hidden",
+        "[...document.querySelectorAll('#run-actions button')].find((one) => one.textContent === 'Next round').click()",
+        "document.getElementById('rounds').textContent",
     ),
     "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
     "export": ("/export", "true", "document.querySelector('#files li') && document.getElementById('card').textContent"),
@@ -66,6 +67,7 @@ STATES = {
 }
 
 READY = {
+    "/train": "Boolean(document.querySelector('#run-actions button'))",
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
 }

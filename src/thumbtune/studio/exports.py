@@ -15,9 +15,9 @@ ABOUT = {
     "pytorch_lora_weights.safetensors": "LoRA for diffusers",
     "pytorch_lora_weights_2.safetensors": "LoRA for diffusers, second network",
     "kohya.safetensors": "LoRA for ComfyUI and A1111",
-    "diffusion_pytorch_model.safetensors": "network for diffusers",
-    "config.json": "settings of the network",
-    "README.md": "model card",
+    "diffusion_pytorch_model.safetensors": "Network for diffusers",
+    "config.json": "Settings of the network",
+    "README.md": "Model card",
 }
 CARD = "README.md"
 MAX_CARD_BYTES = 200_000
@@ -34,10 +34,10 @@ class ResultFile:
 
 
 def result_files(run: Path) -> dict[str, Path]:
-    """Return the weights of a run and their card by name, in the order of their names; {} before it has finished."""
+    """Return the weights of a run by name, then what stands beside them; {} before it has finished."""
     folders = [run / name for name in RESULTS if (run / name).is_dir()]
     files = [file for folder in folders for file in sorted(folder.iterdir()) if _is_result(file)]
-    return {file.name: file for file in files}
+    return {file.name: file for file in sorted(files, key=lambda file: file.suffix != ".safetensors")}
 
 
 def _is_result(file: Path) -> bool:
@@ -46,7 +46,7 @@ def _is_result(file: Path) -> bool:
 
 def about(name: str) -> str:
     """Return what a file of a result is for."""
-    return ABOUT.get(name, "LoRA for ComfyUI and A1111" if name.startswith("comfyui_") else "weights")
+    return ABOUT.get(name, "LoRA for ComfyUI and A1111" if name.startswith("comfyui_") else "Weights")
 
 
 def card_of(run: Path) -> str:

@@ -24,13 +24,18 @@ export class NextRound {
     at("next-train").addEventListener("click", () => this.#ask(async () => train(await get(`runs/${encodeURIComponent(this.run)}/next?reference=${at("next-reference").value}`))));
   }
 
-  // Show the form below a run; null hides it.
-  show(run) {
-    if (run === this.run) return;
+  // Show the form below a run, or hide it.
+  toggle(run) {
+    if (!at("next").hidden) return this.hide();
     this.run = run;
-    at("next").hidden = run === null;
+    at("next").hidden = false;
+    at("next-per-prompt").focus();
+    return this.list.look();
+  }
+
+  hide() {
+    at("next").hidden = true;
     at("next-problem").textContent = "";
-    if (run !== null) this.list.look();
   }
 
   #request() {

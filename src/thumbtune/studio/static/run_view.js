@@ -31,7 +31,7 @@ export class RunView {
   close() {
     this.source?.close();
     Object.assign(this, { source: null, name: null });
-    this.next.show(null);
+    this.next.hide();
   }
 
   async #look() {
@@ -74,7 +74,6 @@ export class RunView {
     this.#head(rows, steps);
     this.#plots(rows, steps);
     this.#samples();
-    this.next.show(this.run?.finished && !(this.job && isActive(this.job)) ? this.name : null);
     const notes = [...new Set([...(this.run?.notes ?? []), ...this.log.filter((line) => line.startsWith(NOTE)).map((line) => line.slice(NOTE.length))])];
     at("notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
     at("notes-box").hidden = !notes.length;
@@ -125,6 +124,7 @@ export class RunView {
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {
       buttons.push(make("a", { class: "button small", href: `/generate?run=${encodeURIComponent(name)}` }, "Generate with it"),
+        make("button", { class: "small", type: "button", on: { click: () => this.next.toggle(name) } }, "Next round"),
         make("a", { class: "button small", href: `/export?run=${encodeURIComponent(name)}` }, "Export"),
         make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
       if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));

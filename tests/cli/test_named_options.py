@@ -22,17 +22,19 @@ Call = Callable[..., tuple[int, str, str]]
 VALUES = {
     **{"model": "sd", "likes": "mine", "steps": "200", "batch": "8", "lr": "1e-4", "rank": "8", "alpha": "4"},
     **{"objective": "bco", "beta": "5000", "size": "512", "precision": "bf16", "seed": "7"},
+    **{"start": "mine.safetensors", "reference": "base"},
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_by_its_own_name_is_that_of_set(call: Call, name: str) -> None:
-    own = call("recipe", f"--{name}", VALUES[name], "--model", "tiny-emoji-64")
+    start = ["--set", "lora.start=other.safetensors"] if name == "reference" else []  # which it needs
+    own = call("recipe", f"--{name}", VALUES[name], "--model", "tiny-emoji-64", *start)
     if name == "model":
         own = call("recipe", "--model", "tiny-emoji-64")
         assert own[1] == call("recipe")[1] != call("recipe", "flux")[1]
         return
-    by_set = call("recipe", "--set", f"{OPTIONS[name]}={VALUES[name]}")
+    by_set = call("recipe", "--set", f"{OPTIONS[name]}={VALUES[name]}", *start)
     assert own == by_set and own[0] == 0 and own[1] != call("recipe")[1]
 
 

@@ -58,20 +58,14 @@ def next_training(
     site: Studio, person: Owner, name: RunName, reference: Literal["last", "base"] = "last"
 ) -> NextTraining:
     """Return what the training after a run is to be: its own settings, begun from its LoRA."""
-    from thumbtune.runs.next_training import folder_after, next_settings
-    from thumbtune.runs.recipe import read_recipe
-    from thumbtune.studio.recipe_form import flat, text_of
+    from thumbtune.runs.next_training import folder_after
+    from thumbtune.studio.recipe_form import settings_after
 
     place = place_of(site)
     refuse_missing(place, name)
     folder = place.run(name)
-    recipe = read_recipe(folder / "recipe.yaml", [])
-    own, usual = flat(recipe), flat(read_recipe(None, [f"model={recipe.model}"]))
-    kept = {key: text_of(value) for key, value in own.items() if value != usual[key]}
-    settings = {key: value for key, value in kept.items() if key != "likes" and not key.startswith("lora.")}
-    begun = next_settings(recipe, folder, reference)
-    settings |= {"lora.start": f"{RUNS}/{name}", "lora.reference": begun["lora.reference"]}
-    return NextTraining(name=folder_after(folder).name, settings=settings)
+    begun = {"lora.start": f"{RUNS}/{name}", "lora.reference": reference}
+    return NextTraining(name=folder_after(folder).name, settings=settings_after(folder, reference) | begun)
 
 
 def _round(site: Site, body: RoundRequest) -> tuple[str, dict[str, Any]]:

@@ -82,7 +82,7 @@ def test_names_of_other_trainers_lead_to_ours_in_a_recipe_and_behind_set(
 def test_help_lists_the_commands_in_the_order_of_use(call: Call) -> None:
     code, out, _ = call("--help")
     listed = [word for word in re.findall(r"^\W*([a-z]+)  +[A-Z]", out, re.MULTILINE)]
-    assert code == 0 and listed == list(PANEL_OF) and listed[:4] == ["generate", "import", "likes", "train"]
+    assert code == 0 and listed == list(PANEL_OF) and listed[:4] == ["generate", "import", "studio", "likes"]
     assert [out.index(panel) for panel in PANELS] == sorted(out.index(panel) for panel in PANELS)
     assert set(typer.main.get_command(app).commands) == set(PANEL_OF)  # type: ignore[attr-defined]
 

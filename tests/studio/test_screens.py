@@ -67,7 +67,7 @@ STATES = {
 }
 
 READY = {
-    "/train": "Boolean(document.querySelector('#run-actions button'))",
+    "round": "Boolean(document.querySelector('#run-actions button'))",
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
 }
@@ -94,7 +94,7 @@ def brought(page: Page, state: str) -> None:
     _, act, sign = STATES[state]
     page.wait_for("document.readyState === 'complete'")
     if act != "true":
-        page.wait_for(READY.get(page.value("location.pathname"), "true"))
+        page.wait_for(READY.get(state) or READY.get(page.value("location.pathname"), "true"))
         for part in act.split("; "):
             page.value(f"void ({part})")
             time.sleep(0.2)

@@ -277,7 +277,7 @@ def test_a_run_leads_to_the_next_round_and_its_results_are_taken_away(
     assert page.value("document.getElementById('option-lora.reference').value") == "base"
     page.click("#start")
     page.wait_for("location.hash === '#run=mine-2'")
-    until(lambda: (root / "runs" / "mine-2" / "lora").is_dir())
+    until((root / "runs" / "mine-2" / "lora").is_dir)
     assert (root / "runs" / "mine-2" / "own" / "start").is_dir()
 
     page = page_of(browser, studio, "export?run=mine")

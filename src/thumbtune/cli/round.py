@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say
 from thumbtune.cli.train import Guidance, ImageSize, Negative, Steps
 from thumbtune.errors import UsageError, plural
+
+if TYPE_CHECKING:
+    from thumbtune.feedback.store.store import Store
 
 AGAIN = "Stopped; images so far are in the store; the same command goes on."
 
@@ -43,14 +46,10 @@ def round_(
     """Generate images with a run, to be judged for the next round, and find those that it is least certain of."""
     quieten()
     from thumbtune.evaluation.prompts import load_prompt_set
-    from thumbtune.feedback.store.database import name_of
     from thumbtune.feedback.store.store import Store
-    from thumbtune.feedback.store.uncertainty import keep_uncertainty, unrated_images
     from thumbtune.runs.next_round import generate_round, kept_plan, plan_round
-    from thumbtune.runs.next_training import next_command
     from thumbtune.runs.run import recipe_in
     from thumbtune.runs.sampler_defaults import sampler_for
-    from thumbtune.runs.uncertainty import measure_uncertainty
 
     likes = likes or recipe_in(run_folder).likes
     fresh = load_prompt_set(prompts).prompts if prompts else ()
@@ -61,14 +60,31 @@ def round_(
         if plan is not None:
             for path in generate_round(plan, store, out, sampler, bar):
                 say(str(path))
-        found = measure_uncertainty(run_folder, store, unrated_images(store, uncertain), bar)
-        keep_uncertainty(store, found, str(run_folder))
+        measured = _measure(run_folder, store, uncertain)
+    _say_next(run_folder, likes)
+    if plan is not None:
+        count, prompt_count = plural(len(plan.pairs), "image"), plural(len(plan.prompts), "prompt")
+        say(f"{count} for {prompt_count} are in {store.name} without a vote.")
+    say(f"Measured how uncertain {run_folder} is of {plural(measured, 'unrated image')}.")
+
+
+def _measure(run_folder: Path, store: "Store", most: int) -> int:
+    """Store how uncertain a run is of the newest unrated images, and return of how many."""
+    from thumbtune.feedback.store.uncertainty import keep_uncertainty, unrated_images
+    from thumbtune.runs.uncertainty import measure_uncertainty
+
+    found = measure_uncertainty(run_folder, store, unrated_images(store, most), bar)
+    keep_uncertainty(store, found, str(run_folder))
+    return len(found)
+
+
+def _say_next(run_folder: Path, likes: str) -> None:
+    """Print the commands that judge the images, and train on the votes."""
+    from thumbtune.feedback.store.database import name_of
+    from thumbtune.runs.next_training import next_command
+
     say(f"Judge them: thumbtune studio --open --likes {quote(name_of(likes))}")
     try:
         say(f"Then train: {next_command(run_folder)}")
     except UsageError as error:  # all weights were trained
         say(str(error))
-    if plan is not None:
-        count, prompt_count = plural(len(plan.pairs), "image"), plural(len(plan.prompts), "prompt")
-        say(f"{count} for {prompt_count} are in {store.name} without a vote.")
-    say(f"Measured how uncertain {run_folder} is of {plural(len(found), 'unrated image')}.")

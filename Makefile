@@ -34,6 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "==> $(VENV): installing thumbtune and its tools, a few minutes the first time"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev --group docs $(PIP_FLAGS)
 	@touch $(STAMP)
+	@echo "Done. Next: source $(BIN)/activate"
 
 demo: setup ## from likes to a better model in minutes, on this machine's CPU
 	$(BIN)/thumbtune demo $(ARGS)

@@ -37,6 +37,7 @@ FLAGS = (
     "--hide-scrollbars",
 )
 
+LEFT = "Inspected target navigated"
 CODES = {" ": "Space"}
 VIRTUAL = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Backspace": 8, "Escape": 27}
 VIRTUAL |= {"Tab": 9, " ": 32}
@@ -73,10 +74,19 @@ class Page:
     def wait_for(self, script: str) -> Any:
         """Return the value of an expression as soon as it is true."""
         end = time.monotonic() + PATIENCE
-        while not (value := self.value(script)):
+        while not (value := self._value_now(script)):
             assert time.monotonic() < end, f"{script} stayed {value} for {PATIENCE:.0f} s"
             time.sleep(0.05)
         return value
+
+    def _value_now(self, script: str) -> Any:
+        """Return the value of an expression; None if another page takes the place of this one just then."""
+        try:
+            return self.value(script)
+        except AssertionError as error:
+            if LEFT not in str(error):
+                raise
+            return None
 
     def press(self, key: str, *, held: int = 0) -> None:
         """Press and release a key, such as ArrowLeft, Enter or u; `held` is how often it repeats before."""

@@ -123,8 +123,9 @@ def make_plane(_fitted_weights: dict[str, Any]) -> Callable[..., Any]:
 def make_batches(make_likes: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """(model, points, liked, ...) -> Batches of points of the unit square, encoded into a cache of this test."""
     from thumbtune.models.plane import image_of_point
-    from thumbtune.training.batches import Batches, Encoded
+    from thumbtune.training.batches import Batches
     from thumbtune.training.cache import Cache
+    from thumbtune.training.encoded import Encoded
 
     def make(model: Any, points: Sequence[Sequence[float]], liked: Sequence[bool], **options: Any) -> Batches:
         columns = {name: options.pop(name) for name in ("prompts", "weights", "ids") if name in options}

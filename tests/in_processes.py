@@ -23,8 +23,9 @@ from thumbtune.objective.beta import Auto
 from thumbtune.objective.kto import KTO
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
-from thumbtune.training.batches import Batches, Encoded
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.trainer import Settings, Training, train
 
 

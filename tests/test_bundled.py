@@ -11,13 +11,14 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from base_model.vocabulary import CONCEPTS, MEASURE, STYLES, held_out
-from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
+from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge, with_names
 from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
 from thumbtune.experiments.demo import concepts, prompt_of
 from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
+from thumbtune.runs.bundled_words import vocabulary
 
 MEGABYTE = 1_000_000
 FILES = sorted(p for p in build.BUNDLED.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
@@ -63,8 +64,24 @@ def test_the_judge_knows_every_concept_with_or_without_an_article() -> None:
     assert 0 <= bare == with_article <= 1
     asked = ("a small sun, line art", "sunflower, on blue", "the moon")
     assert [judge.requested_concept(prompt) for prompt in asked] == [
-        "sun", "sunflower", "moon",
+        "sun", "sunflower", "crescent moon",
     ]  # fmt: skip
+
+
+def test_the_judge_takes_every_other_word_for_a_concept_as_its_name() -> None:
+    judge = FaithfulnessJudge(build.BUNDLED / "judge")
+    others = [(word, name) for name, words in vocabulary().concepts.items() for word in words]
+    assert len(others) == 28
+    pages = [Image.effect_noise((64, 64), 90).convert("RGB") for _ in others]
+    for form in ("{}", "a {}", "A small {}, line art, on blue", "the {}"):
+        prompts = [form.format(word) for word, _ in others]
+        assert all(judge.knows(prompt) for prompt in prompts)
+        named = [form.format(name) for _, name in others]
+        assert [judge.requested_concept(prompt) for prompt in prompts] == [name for _, name in others]
+        assert torch.equal(judge.score(pages, prompts), judge.score(pages, named))
+    assert not judge.knows("a catapult with a carpet") and not judge.knows("homework")
+    for name in judge.concepts:  # a name is no other word of another concept
+        assert with_names(f"a {name}, flat") == f"a {name}, flat"
 
 
 @pytest.mark.slow

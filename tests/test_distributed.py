@@ -23,7 +23,7 @@ from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 pytestmark = pytest.mark.slow
 THUMBTUNE = Path(sys.executable).with_name("thumbtune")

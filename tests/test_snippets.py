@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ OTHERS = {
     "tensorboard",
     "wc",
 }
+SHELL_WORDS = {"set", "if", "then", "else", "fi"}
 # a command that a sentence only names, such as `thumbtune duel`, may lack these
 ONLY_NAMED = {"BadOptionUsage", "MissingParameter", "NoArgsIsHelpError"}
 # what stands for a value of the reader's own
@@ -107,9 +109,14 @@ def commands() -> list[Line]:
         lines = [(line, True) for line in shell_lines(page)] + [(line, False) for line in inline_lines(page)]
         for line, is_whole in lines:
             for part in re.split(r"\s(?:&&|\|)\s|;\s", re.sub(r"(^|\s+)#.*", "", line)):
-                if part.strip():
+                if part.strip() and not is_of_the_shell(part.strip()):
                     found[Line(name_of(page), part.strip(), is_whole)] = None
     return list(found)
+
+
+def is_of_the_shell(part: str) -> bool:
+    """Whether a part of a script starts no program."""
+    return part.split(maxsplit=1)[0] in SHELL_WORDS or re.match(r"\w+=", part) is not None
 
 
 COMMANDS = commands()
@@ -274,3 +281,27 @@ def test_a_scorer_of_ones_own_scores(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     (named,) = re.findall(r"named as --scorers (\S+)", code)
     images = [Image.new("RGB", (2, 3)), Image.new("RGB", (4, 1))]
     assert list(plugin_scorer(named).score(images, ["a", "b"])) == [1.5, 0.25]
+
+
+@pytest.mark.parametrize("code", [0, 3, 4])
+def test_the_nightly_script_begins_goes_on_and_ends_with_the_verdict(tmp_path: Path, code: int) -> None:
+    (script,) = (block for block in blocks(ROOT / "docs" / "evaluation.md", "sh") if "nightly.sh" in block)
+    program = tmp_path / "thumbtune"
+    log = tmp_path / "log"
+    made = 'if [ "$1" = train ]; then mkdir -p night; touch night/recipe.yaml; fi'
+    ends = f'if [ "$1" = verdict ]; then exit {code}; fi; if [ "$1" = import ]; then test -f votes.csv; fi'
+    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\n{made}\n{ends}\n', encoding="utf-8")
+    program.chmod(0o755)
+
+    def night() -> tuple[int, list[str]]:
+        log.unlink(missing_ok=True)
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(["sh", "-c", script, "sh", "night"], cwd=tmp_path, env=environment, check=False)
+        return done.returncode, log.read_text(encoding="utf-8").splitlines()
+
+    imported = "import votes.csv --likes likes"
+    assert night() == (1, [imported])  # nothing to import: no training
+    (tmp_path / "votes.csv").touch()
+    trained = ["train recipe.yaml --likes likes --out night", "train --out night --resume"]
+    for train in trained:
+        assert night() == (code, [imported, train, "verdict night --json"])

@@ -5,12 +5,14 @@ A note is such a sentence about something that the program mended itself, or tha
 """
 
 import logging
+import re
 import reprlib
 from collections.abc import Sequence
 
 from thumbtune.passwords import without_passwords
 
 MAX_SHOWN = 60  # characters of a value in an error
+INNER_STOP = re.compile(r"(?<!\.)\.\)(?=[;,])")  # an ellipsis stays
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = MAX_SHOWN
 
@@ -28,7 +30,7 @@ class ThumbtuneError(Exception):
     everywhere = False  # whether all processes of a training raise it together, so that one can speak for them
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(without_passwords(message))
+        super().__init__(_told(message))
         if code is not None:
             self.code = code
 
@@ -58,7 +60,12 @@ class ThumbtuneWarning(UserWarning):
 
 def note(sentence: str) -> None:
     """Log a sentence for people under the name `thumbtune`; the command line prints it."""
-    logging.getLogger("thumbtune").warning(sentence)
+    logging.getLogger("thumbtune").warning(_told(sentence))
+
+
+def _told(sentence: str) -> str:
+    """Return a sentence without passwords, and without the full stop of another one that stands in brackets in it."""
+    return INNER_STOP.sub(")", without_passwords(sentence))
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

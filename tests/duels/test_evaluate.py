@@ -293,7 +293,11 @@ def test_a_run_has_one_evaluation_the_newest(run_folder: Path, liked: str, pertu
     settings = ["gates.min_diversity=0", f"evaluate.scorers=[{liked}]"]
     assert evaluate_run(run_folder, settings) is not None
     assert (run_folder / "report.html").is_file()
-    kept = (run_folder / "evaluation" / "b" / "000-10000.png").read_bytes()
+    image = run_folder / "evaluation" / "b" / "000-10000.png"
+    kept, drawn = image.read_bytes(), image.stat().st_mtime_ns
+    found = evaluate_run(run_folder, ["gates.min_diversity=0", f"evaluate.scorers=[{other(liked)}]"])
+    assert found is not None and found["decision"] == "do not ship" and found["replaced"] is None
+    assert image.stat().st_mtime_ns == drawn and not (run_folder / "evaluation-before").exists()
     assert evaluate_run(run_folder, [*settings, "evaluate.steps=3"]) is not None
     assert json.loads((run_folder / "evaluation" / "duel.json").read_text())["sampler"]["steps"] == 3
     before = run_folder / "evaluation-before"

@@ -8,7 +8,7 @@ import numpy as np
 
 from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.models.protocol import Sampler
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 def made(folder: Path, prompts: int = 3) -> ImageGrid:

@@ -17,8 +17,8 @@ from thumbtune.models.process import FlowProcess, VPProcess
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
 from thumbtune.runs.recipe import read_recipe
-from thumbtune.training.batches import Encoded
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 
 PROMPTS = ["an apple", "a dog, line art", "a red car", "a cat", "a house, oil painting", "a tree", "a fish", "a star"]
 CPU = Accelerator(cpu=True)

@@ -259,6 +259,21 @@ def test_one_failed_gate_is_a_no_and_one_open_gate_no_yes(asked: str, expected: 
     assert f" {names} " in decision["sentence"].replace(":", "")
 
 
+@pytest.mark.parametrize(
+    ("open_", "never", "told"),
+    [
+        ("ab", "", "a and b cannot be decided yet."),
+        ("ab", "b", "a cannot be decided yet, and no number of prompts decides b, see below."),
+        ("ab", "ab", "no number of prompts decides a and b, see below."),
+    ],
+)
+def test_what_no_number_of_prompts_decides_is_not_open_yet(open_: str, never: str, told: str) -> None:
+    found = [gates.Gate(name, "open", "", undecidable=name in never) for name in open_]
+    assert gates.verdict([gates.Gate("c", "passed", ""), *found])["sentence"] == f"Not enough evidence: {told}"
+    failed = gates.verdict([gates.Gate("c", "failed", ""), *found])
+    assert failed["sentence"] == "Do not ship: c failed."
+
+
 # --- held-out feedback
 
 FOUND = {"auc": 0.9, "low": 0.8, "high": 0.95, "images": 120, "liked": 60, "prompts": 40}

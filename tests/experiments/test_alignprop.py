@@ -27,7 +27,7 @@ from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.models.drawing import draw
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs.recipe import read_recipe
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 from thumbtune.training.trainer import Settings
 
 PROMPTS, SEEDS = ["a cat", "a red fish"], [3, 4]

@@ -26,7 +26,7 @@ from thumbtune.experiments.demo import (
     prompt_of,
     style_classifier,
 )
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.experiments.experiments import EXPERIMENTS, Order, claim_folder, perform
 from thumbtune.experiments.result_page import Claim, Result, markdown_of, write_result
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 FILES = {"experiment.json", "figure.png", "figure.svg", "table.csv", "table.md", "page.md", "provenance.json"}
 

@@ -12,7 +12,7 @@ from thumbtune.experiments import fig6
 from thumbtune.experiments.experiments import Order, perform
 from thumbtune.experiments.fig6 import AVERSE, KT, NAMES, SEEKING, SMALL, RatedPlanes, claims_of
 from thumbtune.experiments.toy_gaussians import Gaussian, measures
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 COUNT = 400
 UP = Gaussian(0.3, 0.87, 0.003)  # in the disc of P_d, away from P_u

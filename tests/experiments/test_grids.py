@@ -9,9 +9,11 @@ import pytest
 from thumbtune.experiments import beyond, few, fig7, fig8, noise, search
 from thumbtune.experiments.experiments import Order, perform
 from thumbtune.experiments.fig8 import BOTH, WIN, WITHOUT
+from thumbtune.experiments.grounds import PLAIN
+from thumbtune.experiments.methods import AUTO_WINDOW, METHODS
 from thumbtune.experiments.training_grid import Grid, GridCell, budget_text, finished_row
-from thumbtune.runs.recipe import Recipe, parse_recipe, recipe_options, with_settings
-from thumbtune.training.batches import quiet
+from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, recipe_options, with_settings
+from thumbtune.training.progress import quiet
 
 SEEDS = range(3)
 QUICK = {"fig7": 2, "fig8": 5, "noise": 4, "few": 2, "beyond": len(beyond.METHODS), "search": 5}
@@ -240,9 +242,14 @@ def test_docs_tell_the_forms_of_the_figure_from_those_that_were_measured_later()
         assert f"| {name} | {made[0]:.3f}, {made[1]:.3f} |" in text
 
 
-def test_the_default_recipe_is_the_row_that_was_measured() -> None:
+def test_the_default_recipe_is_the_method_that_was_measured_on_the_grounds() -> None:
+    measured = read_recipe(None, list(METHODS[AUTO_WINDOW].settings))
+    assert measured == Recipe()
+
+
+def test_beta_auto_is_the_default_recipe_of_before() -> None:
     measured = recipe_of((*beyond.BUDGET, *beyond.METHODS["kto, beta auto"]))
-    plain = Recipe().model_dump()
+    plain = read_recipe(None, list(PLAIN)).model_dump()
     assert (measured["objective"], measured["lora"]) == (plain["objective"], plain["lora"])
     usual = {"guards": plain["train"]["guards"], "validate_every": plain["train"]["validate_every"]}
     assert {**measured["train"], **usual} == plain["train"]
@@ -274,7 +281,7 @@ def test_the_search_changes_one_thing_at_a_time_on_seeds_of_its_own() -> None:
     assert len({cell.name for cell in search.cells(order)}) == len(search.SETTINGS)
     plain = recipe_options(Recipe)
     start, *others = (
-        parse_recipe(with_settings({}, [*search.BUDGET, *search.SETTINGS[name]]), name).model_dump()
+        parse_recipe(with_settings({}, [*PLAIN, *search.BUDGET, *search.SETTINGS[name]]), name).model_dump()
         for name in search.CHANGES
     )
     for name, other in zip(list(search.CHANGES)[1:], others, strict=True):

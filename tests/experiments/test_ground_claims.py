@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thumbtune.experiments import few_on_ground, noise_on_ground
+from thumbtune.experiments import draws, few_on_ground, noise_on_ground
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import means_of
 from thumbtune.experiments.ground_pages import GroundPage, cut_off_note, ground_result, seeds_note
@@ -43,6 +43,19 @@ def test_only_a_gain_can_be_kept(clean: list[float], wrong: list[float], verdict
     assert noise_on_ground.claim_keeps(named, PAPER).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("few", "verdict"),
+    [
+        ([0.45, 0.44, 0.48], "holds"),  # 0.05, 0.07 and 0.04 lower
+        ([0.3, 0.31, 0.32], "does not hold"),
+        ([0.2, 0.8, 0.5], "cannot be told"),
+    ],
+)
+def test_few_draws_may_lose_a_tenth_of_the_headroom(few: list[float], verdict: str) -> None:
+    named = {draws.name_of(count): rows_of("draws", shares) for count, shares in ((4, few), (0, CLEAN))}
+    assert draws.claim_keeps(named, 4).verdict == verdict
+
+
 def test_half_the_labels_are_compared_where_there_are_halves() -> None:
     def named(lead: Sequence[float], paper: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
         return {
@@ -52,13 +65,13 @@ def test_half_the_labels_are_compared_where_there_are_halves() -> None:
         }
 
     def found(lead: Sequence[float], paper: Sequence[float], counts: Sequence[int]) -> str:
-        return few_on_ground.claim_half_suffices(named(lead, paper), counts).verdict
+        return few_on_ground.claim_half_suffices(named(lead, paper), LEAD, counts).verdict
 
     assert found(CLEAN, LESS, (24, 48)) == "holds"
     assert found(WORSE, LESS, (24, 48)) == "does not hold"
     assert found([0.5, -0.5, 0.1], LESS, (24, 48)) == "cannot be told"
     assert found(CLEAN, LESS, (24,)) == "cannot be told"  # no number is half of another
-    claim = few_on_ground.claim_half_suffices(named(CLEAN, LESS), (24, 48))
+    claim = few_on_ground.claim_half_suffices(named(CLEAN, LESS), LEAD, (24, 48))
     assert "best of 1 comparisons" in claim.criterion and "24 against 48: log-odds +0.25" in claim.evidence
 
 

@@ -45,7 +45,7 @@ from thumbtune.experiments.methods import LEAD, METHODS, PAPER, measure_of, meth
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.experiments.training_grid import Grid, GridCell, run_grid, settings_of
 from thumbtune.runs.recipe import parse_recipe, with_settings
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 ORDER = Order(folder=Path("out"), seeds=2, ground="soft-3d")
 LAB = Grid(ORDER, quiet, lambda line: None)
@@ -266,7 +266,7 @@ def test_two_settings_are_no_ground_since_their_f_is_the_test_of_their_pair() ->
     assert math.isclose(found.f, float(np.mean(gained) ** 2 / (np.var(gained, ddof=1) / 3)))
 
 
-@pytest.mark.parametrize("name", ["beyond", "search", "few", "noise", "fig8"])
+@pytest.mark.parametrize("name", ["beyond", "search", "few", "noise", "fig8", "draws"])
 def test_the_rows_alone_make_the_page_also_in_another_folder(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +347,7 @@ def test_a_folder_belongs_to_one_ground(tmp_path: Path, monkeypatch: pytest.Monk
         ("few", "line-art-wrong", (LEAD,)),
         ("noise", "soft-3d", (LEAD,)),
         ("fig8", "soft-3d", ()),
+        ("draws", "soft-3d", ()),
     ],
 )
 def test_each_command_runs_on_a_ground_and_a_second_call_makes_nothing_again(

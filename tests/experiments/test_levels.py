@@ -16,7 +16,7 @@ from thumbtune.experiments.levels import ABOVE, BELOW, BIAS, DISLIKES, LEAD, NEI
 from thumbtune.experiments.methods import method_cells
 from thumbtune.experiments.noise_curves import LEVELS, curves_of, measure_curves
 from thumbtune.runs.recipe import parse_recipe, with_settings
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 def test_curves_by_hand() -> None:

@@ -14,7 +14,7 @@ from thumbtune.experiments.experiments import EXPERIMENTS, Order
 from thumbtune.experiments.grid_summary import MEASURES
 from thumbtune.experiments.result_page import Result
 from thumbtune.experiments.toy_gaussians import DESIRABLE
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAPER, PAGE = (DOCS / "paper.md").read_text(), (DOCS / "fig6.md").read_text()

@@ -15,7 +15,7 @@ from thumbtune.experiments.compared_models import SD15, SD21, SIDE, available_mo
 from thumbtune.experiments.experiments import Order, perform
 from thumbtune.experiments.score_tables import mean_of
 from thumbtune.experiments.win_rate_tables import claim_wins
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 NOBODY = Order(folder=Path())
 

@@ -27,7 +27,7 @@ from thumbtune.experiments.simulated_labels import PoolImage
 from thumbtune.experiments.training_grid import Grid, settings_of
 from thumbtune.feedback.policies import apply_policy
 from thumbtune.feedback.store.store import Store
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 def row(cell: str, first: float, second: float, seed: int = 40, **more: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from thumbtune.experiments.rounds import claims_of, d3po_cost
 from thumbtune.experiments.rounds_cells import in_rounds, parts_by_image, parts_by_prompt, preferred_labels
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.experiments.training_grid import Grid
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 def pool_of(prompts: int, per_prompt: int, folder: Path = Path()) -> list[PoolImage]:

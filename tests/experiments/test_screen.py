@@ -22,8 +22,8 @@ from thumbtune.experiments.screen_methods import BUNDLED_ERROR, BY_DEFAULT, KNOW
 from thumbtune.experiments.screen_rows import file_of, run_cells
 from thumbtune.experiments.vector_model import VectorModel
 from thumbtune.experiments.vector_world import SIZE, is_liked, measures, rated
-from thumbtune.training.batches import quiet
 from thumbtune.training.cache import Cache
+from thumbtune.training.progress import quiet
 
 SIZES = Sizes(pretraining=100, per_prompt=8, samples=480)
 MEASURES = ("like", "sound", "style", "attribute", "spread")

@@ -15,7 +15,7 @@ from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.experiments.step_clock import StepClock
 from thumbtune.experiments.training_grid import Grid, trained
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 @pytest.fixture

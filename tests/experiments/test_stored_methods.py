@@ -12,7 +12,7 @@ from thumbtune.experiments.grounds import FLAT, SOFT_3D
 from thumbtune.experiments.methods import LEAD, METHODS, PAPER, method_cells
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import Grid, settings_of
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 ORDER = Order(folder=Path("out"), seeds=2, ground="soft-3d")
 LAB = Grid(ORDER, quiet, lambda line: None)

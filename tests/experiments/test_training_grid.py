@@ -15,7 +15,7 @@ from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import ROW, Grid, GridCell, _versions, run_grid
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 CELLS = [GridCell(name="base", seed=s, columns={"beta": b}) for s, b in ((0, 250), (1, 250), (2, 250))]
 ROW_OF_ALL = {"status": "trained", "taste_before": 0.1, "taste_after": 0.4, "gain": 0.3} | {

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from operator import length_hint
@@ -25,6 +26,7 @@ from refusals import refused
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.exporters import raters, rows, webdataset
+from thumbtune.feedback.exporters.dataset_card import Tally, text_of
 from thumbtune.feedback.exporters.export import FORMS, ExportReport, _remove_leftovers, export
 from thumbtune.feedback.exporters.raters import Pseudonyms
 from thumbtune.feedback.importers import import_likes
@@ -356,6 +358,11 @@ def test_a_row_for_each_image(odd: Store, tmp_path: Path, monkeypatch: pytest.Mo
     first = json.loads(lines[0])
     assert (first["label"], first["rater"], first["weight"], first["grade"]) == (False, "majority of 3", 0.5, 0.5)
     assert first["vote_id"] is None, "three people gave it"
+    raters = [json.loads(line)["rater"] for line in filter(None, lines)]
+    cards = {name: text_of("me/likes", Tally(raters=Counter([name]))) for name in (raters[0], "rater-7f3a")}
+    assert "Raters have pseudonyms" in cards["rater-7f3a"] and "Raters have" not in cards[raters[0]]
+    assert "A label joins the votes" in cards[raters[0]]
+    assert set(raters) == {"majority of 1", "majority of 3"}, "and no pseudonym among them"
     with imported(Table(tmp_path / "three" / "metadata.jsonl"), tmp_path / "new", monkeypatch) as new:
         assert len(list(new.labels())) == 7
 

@@ -336,7 +336,9 @@ def test_links_out_of_the_folder(tmp_path: Path) -> None:
         ("like/own.png", "its prompt in own.txt is a link to a file outside the folder; copy that file"),
     ]
     allowed = [each[:2] for each in told(root, Reading(root=outside))]
-    assert allowed == [("bad/a.png", False), ("like/a.png", True), ("like/lost.png", True), ("like/own.png", True)]
+    assert allowed == [("bad/a.png", False), ("like/a.png", True), ("like/own.png", True)]
+    ((lost, why),) = problems(root, Reading(root=outside))
+    assert lost == "like/lost.png" and why is not None and "lost.png' does not exist" in why
     with refused("root-missing", UsageError, naming=outside / "secret"):
         LikeFolders(root, Reading(root=outside / "secret"))
 
@@ -366,7 +368,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, file_store: Store) -> None:
     os.mkfifo(tmp_path / "like" / "a.png")
     os.mkfifo(tmp_path / "like" / "b.txt")
     report = import_likes(tmp_path, file_store)
-    assert (report.likes, report.without_prompt) == (1, 1)
+    assert (report.likes, report.unreadable, report.without_prompt) == (1, 1, 0)
 
 
 # --- the same of tables

@@ -123,6 +123,33 @@ def test_the_later_vote_counts_wherever_its_row_is(store: Store, log: Callable[.
     assert store.erase("import").unlabelled == 1
 
 
+OLDER = [(1, "2025-06-01"), (0, "2025-06-02"), (1, "2025-06-03")]
+
+
+@pytest.mark.parametrize("rows", [OLDER, OLDER[::-1], [(1, None), (0, None), (1, None)]])
+def test_an_older_row_of_the_same_source_is_no_fault(
+    store: Store, log: Callable[..., Path], rows: list[tuple[int, str | None]]
+) -> None:
+    file = log(*({"label": label, "created_at": day, "rater": "bob"} for label, day in rows))
+    for _ in range(2):
+        report = import_likes(file, store)
+        assert (report.skipped, report.outdated, report.replaced) == ([], 1, 0)
+    assert labels_in(store) == [("bob", True)]
+    assert "the opposite" not in "".join(why for _, why in import_likes(file, store, correct=True).skipped)
+
+
+def test_of_a_source_that_is_contradicted_elsewhere_its_latest_row_is_listed(
+    store: Store, log: Callable[..., Path]
+) -> None:
+    file = log(*({"label": label, "created_at": day, "rater": "bob"} for label, day in OLDER))
+    import_likes(file, store)
+    store.vote(next(iter(store.labels())).image, "dislike", rater="bob")
+    report = import_likes(file, store)
+    assert [where for where, _ in report.skipped] == ["log.csv, line 2", "log.csv, line 4"] and report.outdated == 1
+    report = import_likes(log({"label": 1, "rater": "bob"}), store)
+    assert (report.changed, report.replaced, report.outdated) == (1, 1, 0)
+
+
 def test_a_corrected_source_makes_its_votes_the_latest(store: Store, log: Callable[..., Path]) -> None:
     for label in (1, 0):
         import_likes(log({"label": label}), store)

@@ -207,3 +207,24 @@ def test_what_is_cut_off_without_a_prompt_beside_it(tmp_path: Path, file_store: 
     report = import_likes(tmp_path, file_store)
     assert (report.likes, report.unreadable, report.without_prompt) == (1, 2, 0)
     assert [where for where, _ in report.skipped] == ["like/a.png", "like/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"text and no image\n", "it is not a whole PNG, JPEG, "),
+        (b"", "it is empty"),
+        (b"\0\0\0\x18ftypheic", "it is HEIC"),
+        (b"OggS", "it is a video in Ogg"),
+    ],
+)
+def test_what_is_no_image_is_not_asked_for_a_prompt(tmp_path: Path, file_store: Store, data: bytes, why: str) -> None:
+    (tmp_path / "liked").mkdir()
+    (tmp_path / "liked" / "broken.png").write_bytes(data)
+    (tmp_path / "liked" / "plain.png").write_bytes(made(noise(), "PNG"))
+    (tmp_path / "liked" / "whole.png").write_bytes(made(noise(), "PNG", pnginfo=TEXT))
+    report = import_likes(tmp_path, file_store)
+    assert (report.likes, report.unreadable, report.without_prompt) == (1, 1, 1)
+    (broken, problem), (plain, no_prompt) = report.skipped
+    assert (broken, plain) == ("liked/broken.png", "liked/plain.png")
+    assert problem.startswith(why) and no_prompt.startswith("it has no prompt")

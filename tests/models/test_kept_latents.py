@@ -11,8 +11,8 @@ from PIL import Image
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.prompt_chunks import PromptEncoding
-from thumbtune.training.batches import Encoded
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 
 FAMILIES = ["epsilon", "xl-epsilon"]
 WAYS = [

@@ -178,8 +178,9 @@ def test_an_image_that_loses_its_prompt_keeps_its_sizes(make_diffusion: Any, tmp
     from datasets import Dataset
     from datasets import Image as Picture
 
-    from thumbtune.training.batches import Batches, Encoded
+    from thumbtune.training.batches import Batches
     from thumbtune.training.cache import Cache
+    from thumbtune.training.encoded import Encoded
 
     sizes = [(16, 16), (40, 20), (20, 40), (30, 30)]
     pictures = [noise(i, *size) for i, size in enumerate(sizes)]

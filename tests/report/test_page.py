@@ -13,9 +13,10 @@ from made_run import NAMES, SIMULATED, VERDICT, write_run
 from parsed_page import Page
 from PIL import Image
 
+import thumbtune
 from thumbtune.errors import ThumbtuneError
 from thumbtune.report.page import write_page
-from thumbtune.report.templates import _number
+from thumbtune.report.templates import MINUS, _number, beside, change
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -217,6 +218,45 @@ def test_the_example_finds_the_lora_from_where_the_run_was_started(
     assert found is not None and found[1] == f"{place}/lora.safetensors" and Path(found[1]).is_file()
 
 
+def test_the_example_of_the_model_card_is_that_of_the_page(run_folder: Path) -> None:
+    (run_folder / "lora").mkdir()
+    code = 'pipeline = DiffusionPipeline.from_pretrained("a/b")\npipeline("a <cat>", num_inference_steps=7)\n'
+    (run_folder / "lora" / "README.md").write_text(f"# card\n\n```python\nno example\n```\n\n```python\n{code}```\n")
+    _, page = written(run_folder)
+    assert " ".join(code.split()) in page.text and "RUN/lora" in page.text and "no example" not in page.text
+    assert "from_pretrained('bundled'" not in page.text
+
+
+def test_the_settings_are_those_of_the_evaluation_that_is_shown(run_folder: Path) -> None:
+    verdict = run_folder / "evaluation" / "verdict.json"
+    content = json.loads(verdict.read_text()) | {
+        "settings": ["evaluate.scorers=mine.py:dark", "gates.min_diversity=0.2"]
+    }
+    verdict.write_text(json.dumps(content))
+    for sums in run_folder.rglob("SHA256SUMS"):
+        sums.unlink()
+    _, page = written(run_folder)
+    assert "evaluate.scorers mine.py:dark" in page.text and "gates.min_diversity 0.2" in page.text
+    prompts = json.loads((run_folder / "evaluation" / "duel.json").read_text())["prompts"]["name"]
+    assert f"evaluate.prompts {prompts}" in page.text
+
+
+@pytest.mark.parametrize(
+    ("model", "loaded"),
+    [
+        ("tiny-emoji-64", 'from_pretrained(files("thumbtune") / "bundled" / "tiny-emoji-64", torch_dtype'),
+        ("/home/ann/models/mine", "from_pretrained('mine', torch_dtype"),
+        ("name/of-the-hub", "from_pretrained('name/of-the-hub', torch_dtype"),
+    ],
+)
+def test_no_page_shows_a_folder_of_this_machine(run_folder: Path, model: str, loaded: str) -> None:
+    (run_folder / "SHA256SUMS").unlink(missing_ok=True)
+    (run_folder / "recipe.yaml").write_text(f"model: {model}\n")
+    _, page = written(run_folder)
+    assert loaded in page.text and str(Path(thumbtune.__file__).parent) not in page.text
+    assert ("from importlib.resources import files" in page.text) == (model == "tiny-emoji-64")
+
+
 def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None:
     for name in ("likes.json", "steps.jsonl", "environment.json", "lora.safetensors"):
         (run_folder / name).unlink()
@@ -309,3 +349,12 @@ def test_matplotlib_is_not_loaded_until_a_chart_is_drawn() -> None:
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert _number(value) == text
+
+
+def test_a_number_has_the_decimals_of_the_larger_one_beside_it() -> None:
+    assert [beside(6.44e-6, 0.953), beside(0.953, 6.44e-6)] == ["0.000", "0.953"]
+    assert [beside(-1e-9, 5.28), beside(0.0, 0.0), beside(2e-9, 1e-9)] == ["0.00", "0", f"2.00e{MINUS}09"]
+    row = {"before": {"mean": 0.975}, "after": {"mean": 0.97}, "change": {"mean": -0.0049, "low": -0.02, "high": 6e-6}}
+    assert [change(row, name) for name in row["change"]] == [f"{MINUS}0.0049", f"{MINUS}0.0200", "+0.0000"]
+    tiny = {"before": {"mean": 0.9}, "after": {"mean": 0.9}, "change": {"mean": 1e-7, "low": -1e-6, "high": 6.4e-6}}
+    assert [change(tiny, name) for name in tiny["change"]] == ["+0.0000"] * 3

@@ -115,7 +115,7 @@ def shared_settings(shared_likes: Path, tiny_pipeline: Callable[[str], Path]) ->
 def _trained(shared_likes: Path, tiny_pipeline: Callable[[str], Path]) -> Path:
     from thumbtune.runs.recipe import read_recipe
     from thumbtune.runs.tuning import tune
-    from thumbtune.training.batches import quiet
+    from thumbtune.training.progress import quiet
 
     options = [*_options(shared_likes, tiny_pipeline("epsilon")), "evaluate.scorers=red"]
     folder = shared_likes.parent / "trained" / "run"

@@ -19,7 +19,7 @@ from thumbtune.runs import run
 from thumbtune.runs.memory_estimate import estimate
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 SMALL = ("train.steps=3", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=1", "train.validate_every=0")
 SMALL += ("train.size=16", "evaluate.size=16", "train.lr=0.01", "train.warmup=0", "train.cooldown=0")

@@ -16,7 +16,7 @@ from thumbtune.runs import lora_copy, run
 from thumbtune.runs.memory_estimate import estimate
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 Call = Callable[..., tuple[int, str, str]]
 SMALL = ("train.steps=4", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=1", "train.validate_every=0")

@@ -19,7 +19,7 @@ from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.sampler_defaults import sampler_for
 from thumbtune.runs.setup import prepare
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 SMALL = ("train.steps=2", "train.batch=4", "train.validate_every=0", "train.lr=0.01", "lora.rank=2", "train.size=16")
 

@@ -12,7 +12,7 @@ from thumbtune.duels.sides import side
 from thumbtune.runs.memory_estimate import estimate
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 SMALL = ("train.steps=4", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=1", "train.validate_every=0")
 FILES = ("pytorch_lora_weights", "pytorch_lora_weights_2", "comfyui_high_noise", "comfyui_low_noise")

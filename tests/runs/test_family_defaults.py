@@ -11,11 +11,14 @@ import yaml
 from refusals import refused
 
 import thumbtune
-from thumbtune.runs import build, plan
-from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of, refuse_unknown_family
+from thumbtune.models.plane import Plane
+from thumbtune.runs import build, objectives, plan
+from thumbtune.runs.family_defaults import OF_AUTO, SD1, SD2, SDXL, family_of, refuse_unknown_family
 from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text, write_recipe
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
 from thumbtune.runs.sampler_defaults import precision_for, sampler_for
+from thumbtune.runs.setup import batches_from
+from thumbtune.training.batches import Batches
 
 Call = Callable[..., tuple[int, str, str]]
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -88,7 +91,7 @@ def test_an_index_knows_better_than_the_name(tmp_path: Path, monkeypatch: pytest
 
 def test_a_name_that_tells_nothing_shows_no_defaults_as_the_models(call: Call, tmp_path: Path) -> None:
     name = "someone/a-fine-tune"
-    assert chosen_for_model(Recipe(model=name)) == {}
+    assert chosen_for_model(Recipe(model=name)) == chosen_for_model(Recipe())
     code, out, err = call("recipe", "--set", f"model={name}", "--set", "train.lr=1e-5")
     assert (code, out) == (1, "") and name in err and "train.steps" in err and "train.lr" not in err
     (tmp_path / "whole.yaml").write_text(recipe_text(Recipe(model=name)))  # names every option
@@ -129,10 +132,53 @@ def test_a_hub_that_answers_only_later_does_not_hide_the_defaults(
     refuse_unknown_family(late.model_dump(exclude_unset=True))
 
 
-def test_the_bundled_model_keeps_the_defaults_of_the_sections() -> None:
-    assert Recipe().train == TrainSection() and Recipe().objective == ObjectiveSection()
+PLAIN = (0.8, 1.0, [0.0, 1.0], 1.0)
+OF_BETA_AUTO = (0.5, 3.0, [0.5, 1.0], 0.5)
+
+
+def levers(recipe: Recipe) -> tuple[object, ...]:
+    """The liked share, the bias, the window of dislikes, and the gain scale."""
+    train = recipe.train
+    return train.liked_share, train.timestep_bias, train.disliked_timesteps, recipe.objective.gain_scale
+
+
+def test_the_bundled_model_keeps_the_defaults_of_the_sections_but_for_beta_auto() -> None:
+    plain = read_recipe(None, ["objective.beta=250"])
+    assert plain.train == TrainSection() and plain.objective == ObjectiveSection(beta=250)
+    assert chosen_for_model(plain) == {}
     bundled = Recipe(model=build.model_path("tiny-emoji-64"))
-    assert bundled == Recipe(model=bundled.model, train=TrainSection()) and chosen_for_model(bundled) == {}
+    assert bundled == Recipe(model=bundled.model, train=Recipe().train)
+    assert set(chosen_for_model(bundled)) == set(OF_AUTO)
+    assert all("Default of beta auto: " in why for why in chosen_for_model(bundled).values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((), OF_BETA_AUTO),
+        (("objective.beta=250",), PLAIN),
+        (("objective.name=dpo",), PLAIN),
+        (("objective.name=sft",), PLAIN),
+        (("objective.name=bco",), PLAIN),
+        (("objective.log_ratio=relative",), PLAIN),
+        ((f"model={SD15}",), PLAIN),  # the paper's beta
+        ((f"model={SD15}", "objective.beta=auto"), OF_BETA_AUTO),
+        ((f"model={SD15}", "objective.gain_scale=2"), (*OF_BETA_AUTO[:3], 2.0)),
+        (("model=black-forest-labs/FLUX.1-dev",), PLAIN),  # nothing was measured on transformers
+        (("train.liked_share=0.7",), (0.7, *OF_BETA_AUTO[1:])),
+        (("train.disliked_timesteps=[0,1]",), (0.5, 3.0, [0.0, 1.0], 0.5)),
+    ],
+)
+def test_beta_auto_has_its_own_noise_levels_and_share_of_likes(
+    settings: tuple[str, ...], expected: tuple[object, ...]
+) -> None:
+    assert levers(read_recipe(None, list(settings))) == expected
+
+
+@pytest.mark.parametrize("setting", ["objective.beta=80", "objective.name=dpo", "objective.name=sft"])
+def test_the_recipe_of_a_run_with_beta_auto_takes_another_objective(setting: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe_text(Recipe()))
+    assert levers(read_recipe(tmp_path / "recipe.yaml", [setting]))[1:3] == OF_BETA_AUTO[1:3]
 
 
 def test_sd_15_has_the_papers_objective_and_the_rate_of_a_lora() -> None:
@@ -288,3 +334,13 @@ def test_a_transformer_draws_as_its_pipeline_and_trains_as_a_lora_of_its_size(
     assert (recipe.evaluate.guidance, recipe.evaluate.steps) == (guidance, steps)
     assert (recipe.train.lr, recipe.train.steps, recipe.objective.beta) == (1e-4, 500, "auto")
     assert chosen_for_model(recipe)["evaluate.guidance"] == f"Default of {name}: as in diffusers' pipeline."
+
+
+def test_pairs_share_a_time_also_where_the_recipe_of_a_run_has_a_window(
+    tmp_path: Path, make_batches: Callable[..., Batches]
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe_text(Recipe()))
+    recipe = read_recipe(tmp_path / "recipe.yaml", ["objective.name=dpo"])
+    encoded = make_batches(Plane(), [(0.2, 0.3), (0.8, 0.7)], [True, False], prompts=["a fox", "a fox"]).encoded
+    batches = batches_from(encoded, Plane().process, recipe, objectives.objective_of(recipe))
+    assert batches.paired and batches.disliked_timesteps == (0, 1)

@@ -13,7 +13,7 @@ from refusals import refused
 from thumbtune.runs import run, tuning
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training import checkpoint, records
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 from thumbtune.training.step import Step
 
 Make = Callable[..., Recipe]

@@ -19,8 +19,9 @@ from thumbtune.runs.forecast import bytes_at_most
 from thumbtune.runs.memory_estimate import _inputs, estimate, longest_in_chunks
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.runs.text_length import cut_prompts
-from thumbtune.training.batches import Batches, Encoded
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.live_memory import LiveMemory
 from thumbtune.training.optimizers import slots_of
 from thumbtune.training.trainer import train

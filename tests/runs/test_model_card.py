@@ -1,5 +1,6 @@
 """The model card of a run: its header, its numbers, its snippet, and when it is written."""
 
+import html
 import json
 import re
 import shutil
@@ -10,9 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from huggingface_hub import ModelCard
+from models.single_files import SD1, networks, tensors_of, write
 from PIL import Image
+from pyarrow import parquet
 
 from thumbtune.runs import model_card
 from thumbtune.runs.card_files import write_card
@@ -73,6 +77,7 @@ def test_a_card_is_written_at_the_end_of_a_training_and_renewed_by_an_evaluation
             assert image.size == (32, 16)  # before and after
     for private in (str(tmp_path), "private-place", "thumbs"):
         assert private not in card.content
+    assert html.escape(snippet_in(card), quote=True).replace("&quot;", "&#34;") in (run / "report.html").read_text()
 
 
 def test_before_is_on_the_left(call: Call, run: Path) -> None:
@@ -116,6 +121,16 @@ def test_the_snippet_for_the_bundled_model_has_lines_that_a_page_shows_whole(run
     )
     compile(snippet, "snippet", "exec")
     assert "| precision | float32 |" in model_card.text_of(facts)
+
+
+def test_the_snippet_for_a_checkpoint_in_one_file_loads_it_with_its_own_class(run: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "my-base.safetensors", tensors_of(SD1, networks(SD1)))
+    recipe = model_card.facts_of(run).recipe.model_copy(update={"model": str(file)})
+    snippet = model_card.snippet_of(replace(model_card.facts_of(run), recipe=recipe))
+    compile(snippet, "snippet", "exec")
+    assert "from diffusers import StableDiffusionPipeline\n" in snippet
+    assert 'base = "my-base.safetensors"  # the base model: put its file here\n' in snippet
+    assert "pipeline = StableDiffusionPipeline.from_single_file(base, torch_dtype=" in snippet
 
 
 def test_a_card_tells_that_its_images_hardly_differ(call: Call, run: Path, tmp_path: Path) -> None:
@@ -238,3 +253,28 @@ def test_the_snippet_of_clips_asks_for_frames(
     compile(snippet, "snippet", "exec")
     assert "num_frames=5, max_sequence_length=" in " ".join(snippet.split()) and 'output_type="pil"' in snippet
     assert snippet.endswith('result.frames[0][0].save("image.png")  # the first frame')
+
+
+def test_the_folder_of_a_lora_where_a_run_belongs_is_told_what_works(call: Call, run: Path, tmp_path: Path) -> None:
+    code, _, err = call("generate", "a cat", "--run", run / "lora")
+    assert code == 2 and f"{run / 'lora'} is a part of a run; name the run, {run}." in err
+    alone = tmp_path / "alone"
+    shutil.copytree(run / "lora", alone)
+    for words in (("generate", "a cat", "--run", alone), ("evaluate", alone)):
+        code, _, err = call(*words)
+        assert code == 2 and f"{alone} is a LoRA and not a run; " in err
+        assert f"`thumbtune merge {alone} OUT --base MODEL`" in err and "`generate --model OUT`" in err
+
+
+def test_a_card_counts_no_label_of_several_raters_as_a_person(run: Path) -> None:
+    file = run / "likes.parquet"
+    table = parquet.read_table(file)
+    (run / "SHA256SUMS").unlink()
+    for names, told in (
+        (["majority of 3", "majority of 2", "ann"], "A label joins the votes of up to 3 people."),
+        (["ann", "bob"], "They come from 2 people, whom this card does not name."),
+    ):
+        raters = pa.array([names[row % len(names)] for row in range(len(table))])
+        parquet.write_table(table.set_column(table.schema.get_field_index("rater"), "rater", raters), file)
+        text = model_card.text_of(model_card.facts_of(run))
+        assert told in text and ("They come from" in text) == (told.startswith("They"))

@@ -26,7 +26,7 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.runs.generate import Generator, generate_images
 from thumbtune.runs.recipe import SHIPPED_RECIPES
 from thumbtune.runs.text_length import cut_prompts
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 Call = Callable[..., tuple[int, str, str]]
 LONG = "a cat " * 30

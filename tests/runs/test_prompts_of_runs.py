@@ -25,8 +25,9 @@ from thumbtune.runs.prompt_notes import mark_notes
 from thumbtune.runs.recipe import read_recipe, recipe_text, write_recipe
 from thumbtune.runs.setup import prepare
 from thumbtune.runs.text_length import cut_prompts
-from thumbtune.training.batches import Batches, Encoded
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 
 Call = Callable[..., tuple[int, str, str]]
 Pipeline = Callable[[str], Path]

@@ -278,8 +278,15 @@ def test_notes_of_a_training_are_warnings_once_each(base: Path, likes: Path, tmp
         trainer.train()
     sentences = [str(one.message) for one in told if one.category is thumbtune.ThumbtuneWarning]
     assert sentences == run.notes_of(tmp_path / "run") and len({*sentences}) == len(sentences) > 1
-    with pytest.warns(thumbtune.ThumbtuneWarning, match=r"exceed the 2 steps"):
+    with pytest.warns(thumbtune.ThumbtuneWarning, match=r"exceed the 2 steps") as again:
         next(thumbtune.train(trainer.recipe, tmp_path / "again"))
+    ours = [one for one in [*told, *again] if one.category is thumbtune.ThumbtuneWarning]
+    assert {one.filename for one in ours} == {__file__}  # the user's own line, and none of the package
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    assert {lines[one.lineno - 1].strip() for one in ours} == {
+        "trainer.train()",
+        'next(thumbtune.train(trainer.recipe, tmp_path / "again"))',
+    }
 
     with refused("recipe-value", UsageError, naming="The evaluation") as error:
         trainer.evaluate(per_prompt="many")

@@ -6,7 +6,7 @@ from typing import Any
 
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 def test_where_a_run_goes_on(call: Any, settings: list[str], tmp_path: Path) -> None:
@@ -30,3 +30,9 @@ def test_where_a_run_goes_on(call: Any, settings: list[str], tmp_path: Path) -> 
 def test_a_run_that_begins_says_nothing_of_it(call: Any, settings: list[str], tmp_path: Path) -> None:
     code, _, err = call("train", "--out", tmp_path / "run", *settings, "--set", "train.steps=1")
     assert code == 0 and "checkpoint" not in err and "nothing to do" not in err
+
+
+def test_the_first_time_there_is_nothing_to_resume(call: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, _, err = call("train", "--out", run, "--resume")
+    assert code == 2 and f"{run} does not exist yet; leave --resume out the first time." in err and not run.exists()

@@ -26,7 +26,7 @@ from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.run import recipe_in
 from thumbtune.runs.tuning import tune
 from thumbtune.training import checkpoint
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -322,19 +322,23 @@ def test_a_real_ctrl_c_in_a_real_process_exits_with_130(settings: list[str], tmp
     assert checkpoint.latest(tmp_path / "run") is not None
 
 
-def test_resuming_with_other_likes_is_refused(
-    call: Call, settings: list[str], thumbs: Path, likes: Path, tmp_path: Path
+def test_a_finished_run_that_is_resumed_tells_that_the_likes_have_changed_and_keeps_its_own(
+    call: Call, settings: list[str], thumbs: Path, likes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from thumbtune.cli import app
+
     run = tmp_path / "run"
     assert call("train", "--out", run, *settings)[0] == 0
     before = (run / "likes.parquet").read_bytes()
     Image.new("RGB", (16, 16), "green").save(thumbs / "like" / "green.png")
     (thumbs / "like" / "green.txt").write_text("thing 1")
     assert call("import", thumbs, "--likes", likes)[0] == 0
-    code, _, err = call("train", "--out", run, "--resume", *settings)
-    assert code == 1
-    assert "have changed" in err
-    assert (run / "likes.parquet").read_bytes() == before
+    told = f"Note: The likes in {likes} have changed since {run} began (1 label is new); this run does not contain them"
+    for dry in ((), ("--dry-run",)):
+        monkeypatch.setattr(app, "_shown", set())  # a process prints each note once
+        code, _, err = call("train", "--out", run, "--resume", *dry, *settings)
+        assert code == 0 and err.count(told) == 1 and "Flattening" not in err, err
+        assert (run / "likes.parquet").read_bytes() == before
 
 
 def test_prompts_that_training_saw_are_refused(call: Call, trained_at: Callable[[Path], Path], tmp_path: Path) -> None:

@@ -30,9 +30,10 @@ from thumbtune.runs.plan import plan
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.runs.setup import prepare
 from thumbtune.training import checkpoint, trainer
-from thumbtune.training.batches import Encoded, quiet
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.guards import Guards, best_step
+from thumbtune.training.progress import quiet
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import Training, WentWrong
 

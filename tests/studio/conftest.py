@@ -1,18 +1,15 @@
 """A store of small images, a studio on it, and clients who are signed in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from studio_store import fill
+from studio_store import HOST, Clients, fill
 
 from thumbtune.studio.access import Person
 from thumbtune.studio.app import make_app
 from thumbtune.studio.site import Site, open_site
-
-HOST = "http://127.0.0.1:8421"
-Clients = Callable[..., TestClient]
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
-"""Stores of small images without votes."""
+"""Stores of small images without votes, and what tests of the API share."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
+from starlette.testclient import TestClient
 
 from thumbtune.feedback.store.store import Store
+
+HOST = "http://127.0.0.1:8421"
+Clients = Callable[..., TestClient]  # the rater's name -> a client with their token
 
 
 def png(number: int, side: int = 16) -> bytes:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clients
 from fastapi.testclient import TestClient
 from made_runs import a_run
+from studio_store import Clients
 
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.models.lora_saving import DIFFUSERS_FILE, KOHYA_FILE, SECOND_FILE

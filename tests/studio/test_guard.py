@@ -1,8 +1,8 @@
 """Who is let in: hosts, origins, forms, roles, tokens."""
 
 import pytest
-from conftest import HOST, Clients
 from refusals import refused
+from studio_store import HOST, Clients
 
 from thumbtune.studio.access import Access, Attempts, Person, people_of
 from thumbtune.studio.site import Site, is_known_host, is_loopback

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clients
 from PIL import Image
-from studio_store import png
+from studio_store import Clients, png
 from test_votes_api import send, vote
 
 from thumbtune.feedback.store.browsing import Query, count_images, list_images

@@ -37,12 +37,12 @@ def sent_as(votes: list[dict[str, Any]], rater: str) -> list[tuple[str, int, str
     return [(vote["id"], vote["image"], vote["kind"], rater) for vote in votes]
 
 
-def killed_now_and_then(studio: Studio, stopped: threading.Event, seed: int) -> threading.Thread:
-    """Kill the studio at random moments, and start it again, until told to stop."""
+def killed_now_and_then(studio: Studio, stopped: threading.Event, most: float) -> threading.Thread:
+    """Kill the studio at random moments, at most so many seconds after its start, until told to stop."""
 
     def work() -> None:
-        rng = random.Random(seed)
-        while not stopped.wait(rng.uniform(0.02, 0.6)):
+        rng = random.Random(1)
+        while not stopped.wait(rng.uniform(0.02, most)):
             studio.kill()
             studio.start()
 
@@ -51,14 +51,14 @@ def killed_now_and_then(studio: Studio, stopped: threading.Event, seed: int) -> 
     return thread
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_kills_lose_and_double_no_vote(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(("count", "most"), [(200, 0.6), pytest.param(10_000, 3.0, marks=pytest.mark.slow)])
+def test_kills_lose_and_double_no_vote(tmp_path: Path, count: int, most: float) -> None:
     images = fill(tmp_path / "likes", 40)
     votes = votes_of(random.Random(0), images, count)
     with Studio(tmp_path / "likes") as studio:
         client = StudioClient(studio.link, patience=60)
         stopped = threading.Event()
-        killer = killed_now_and_then(studio, stopped, 1)
+        killer = killed_now_and_then(studio, stopped, most)
         rng, place = random.Random(2), 0
         try:
             while place < len(votes):

@@ -6,8 +6,8 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from conftest import Clients
 from starlette.testclient import TestClient
+from studio_store import Clients
 
 from thumbtune.feedback.store.browsing import history
 from thumbtune.feedback.store.judging import Place, next_images, progress

@@ -15,8 +15,10 @@ from refusals import refused
 from thumbtune.models.plane import CENTRE, SCALE, Plane, image_of_point
 from thumbtune.models.process import Latents
 from thumbtune.models.protocol import Condition
-from thumbtune.training.batches import Batch, Batches, Encoded
+from thumbtune.training.batch import Batch
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.neighbours import neighbours
 from thumbtune.training.sampling import seeded_generator
 

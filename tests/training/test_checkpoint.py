@@ -17,8 +17,9 @@ from torch import Tensor
 from thumbtune.objective.kto import KTO
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.training import checkpoint
-from thumbtune.training.batches import Batches, Encoded
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.optimizers import slots_of
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import Training, train

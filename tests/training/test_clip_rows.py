@@ -18,9 +18,11 @@ from thumbtune.evaluation.agreement import implicit_reward, mean_error
 from thumbtune.evaluation.base_error import base_levels
 from thumbtune.feedback.clips import Clips, clip_of, frames_in_each
 from thumbtune.training.batch import Batch, Ragged
-from thumbtune.training.batches import Batches, Encoded, quiet
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
 from thumbtune.training.denoising import error
+from thumbtune.training.encoded import Encoded
+from thumbtune.training.progress import quiet
 from thumbtune.training.sampling import seeded_generator
 
 Make = Callable[..., Any]

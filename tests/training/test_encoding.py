@@ -12,8 +12,9 @@ from PIL import Image
 from refusals import refused
 from torch import Tensor
 
-from thumbtune.training.batches import Encoded, quiet
 from thumbtune.training.cache import Cache, is_finite
+from thumbtune.training.encoded import Encoded
+from thumbtune.training.progress import quiet
 
 COUNT = 10
 PROMPTS = list("abcdefghij")

@@ -12,8 +12,10 @@ from refusals import refused
 from thumbtune.models.plane import Plane, image_of_point
 from thumbtune.models.protocol import Condition
 from thumbtune.objective.baselines import CSFT, DPO
-from thumbtune.training.batches import Batch, Batches, Encoded
+from thumbtune.training.batch import Batch
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.sampling import ByPair, check_kinds, pairs_of
 from thumbtune.training.trainer import Training, train
 

@@ -18,9 +18,11 @@ from thumbtune.models.latent_diffusion import pixels_of
 from thumbtune.objective.baselines import DPO
 from thumbtune.objective.kto import KTO, Judged
 from thumbtune.training.batch import Batch, Ragged
-from thumbtune.training.batches import Batches, Encoded, quiet
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
 from thumbtune.training.checkpoint import restore_newest, save
+from thumbtune.training.encoded import Encoded
+from thumbtune.training.progress import quiet
 from thumbtune.training.sampling import seeded_generator
 from thumbtune.training.trainer import Training, train
 

@@ -22,8 +22,10 @@ from thumbtune.objective.baselines import SFT
 from thumbtune.objective.kto import KTO, Judged
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
-from thumbtune.training.batches import Batch, Batches, Encoded
+from thumbtune.training.batch import Batch
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import PATIENCE, MemoryRanOut, Settings, Training, train
 

@@ -33,7 +33,7 @@ from thumbtune.cli.stops import stopping
 from thumbtune.cli.studio import studio
 from thumbtune.cli.terminal import quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
-from thumbtune.cli.unknown_options import CommandOfRecipe
+from thumbtune.cli.unknown_options import CommandOfImages, CommandOfRecipe
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError
 from thumbtune.passwords import without_passwords
 
@@ -56,8 +56,8 @@ _add("train", named_options(train), CommandOfRecipe)
 _add("recipe", named_options(recipe_), CommandOfRecipe)
 for _name, _command in {"evaluate": evaluate, "verdict": verdict}.items():
     _add(_name, _command, CommandOfRecipe)
+_add("generate", generate, CommandOfImages)
 for _name, _command in {
-    "generate": generate,
     "import": import_,
     "merge": merge,
     "round": round_,
@@ -102,7 +102,7 @@ Ground = Annotated[
     str,
     typer.Option(
         help="For beyond, search, few, noise and fig8: the person, judge and budget to use instead of their own: "
-        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels and raters need one."
+        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels, draws and raters need one."
     ),
 ]
 Only = Annotated[
@@ -123,8 +123,8 @@ def paper(
     name: Annotated[
         str,
         typer.Argument(
-            help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, raters, "
-            "screen, table1, table2, table6 or table7."
+            help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, draws, "
+            "raters, screen, table1, table2, table6 or table7."
         ),
     ],
     out: Annotated[

@@ -116,8 +116,13 @@ def _print_table(report: "ImportReport") -> None:
 def _print_line(report: "ImportReport") -> None:
     numbers = ", ".join(plural(number, SINGULAR.get(name, name), name) for name, number in _counts_of(report).items())
     say(f"{plural(report.rows, 'row')}: {numbers}.")
-    if report.changed:
-        say(f"{plural(report.changed, 'vote')} replaced the opposite vote of the same rater.")
+    if report.replaced:
+        say(
+            f"{plural(report.replaced, 'vote')} replaced the opposite vote that the same rater gave before this import."
+        )
+    if report.outdated:
+        hold = plural(report.outdated, "row holds", "rows hold")
+        say(f"{hold} the opposite of the same rater's newest vote in this source; the newest counts.")
 
 
 def _print_erased(report: "ImportReport") -> None:

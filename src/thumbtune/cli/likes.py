@@ -255,7 +255,7 @@ def _sections(stats: "Stats") -> dict[str, Mapping[str, int | str]]:
         "images liked by some and disliked by others": stats.contradicted,
         "agreement of all raters (Fleiss' kappa)": _kappa(stats.fleiss),
     }
-    for pair in stats.pairs[:MAX_PRINTED]:
+    for pair in sorted(stats.pairs[:MAX_PRINTED], key=lambda pair: (pair.first, pair.second)):
         agreement[f"{short[pair.first]} and {short[pair.second]} (Cohen's kappa)"] = (
             f"{_kappa(pair.kappa)}, {pair.agreed:,} of {pair.images:,} alike"
         )
@@ -278,7 +278,7 @@ def _share(likes: int, dislikes: int, *more: str) -> str:
 
 
 def _kappa(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+    return "none" if value is None else f"{value:z.2f}"
 
 
 @likes_app.command("export")

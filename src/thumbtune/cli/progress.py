@@ -68,7 +68,7 @@ def rate(each: float) -> str:
 def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
     """Yield the items, and show on standard error how far the work is.
 
-    `training.batches.Sized` says how many items count, where that is not one each.
+    `training.progress.Sized` says how many items count, where that is not one each.
     """
     from rich.console import Console
 

@@ -147,12 +147,14 @@ def train(
     if resume:
         from thumbtune.runs.run import recipe_in
 
+        if not out.exists():
+            raise UsageError(f"{out} does not exist yet; leave --resume out the first time.", code="run-not-begun")
         recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
     chosen = read_recipe(recipe, settings)  # before torch loads: a bad recipe is told at once
     from thumbtune.runs import build, plan, run
     from thumbtune.runs.tuning import line_of, tune
-    from thumbtune.training.batches import Sized
+    from thumbtune.training.progress import Sized
 
     if dry_run:
         run.check(chosen, out, resume)

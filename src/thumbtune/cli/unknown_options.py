@@ -9,6 +9,31 @@ from thumbtune.cli.recipe_options import OPTIONS
 from thumbtune.documents import brief
 from thumbtune.errors import UsageError
 
+PROMPTS, PROMPTS_OPTION = "evaluate.prompts", "--prompts"  # of evaluate and verdict
+LORAS = {"--lora", "--loras", "--lora-path", "--lora-weights", "--adapter"}
+
+
+class CommandOfImages(TyperCommand):
+    """`generate`, which takes a run or a whole model."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as typer does.
+
+        Raises:
+            UsageError: an option names a LoRA.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            name = getattr(error, "option_name", None)
+            if type(error).__name__ != "NoSuchOption" or name not in LORAS:
+                raise
+            raise UsageError(
+                f"{self.name} has no option {name}; name a run with --run RUN, or write a LoRA alone into its base "
+                "model with `thumbtune merge LORA OUT --base MODEL`, and name that with --model OUT.",
+                code="option-unknown",
+            ) from error
+
 
 class CommandOfRecipe(TyperCommand):
     """A command with --set, whose unknown options are looked up among those of a recipe."""
@@ -46,6 +71,8 @@ def _hint(name: str, words: Sequence[str], own: set[str], sections: tuple[str, .
     value = _value(name, words)
     if ours.startswith("-"):
         return f"write {ours} {value}" if ours == "--out" else f"write {ours}"
+    if ours == PROMPTS and PROMPTS_OPTION in own:
+        return f"write {PROMPTS_OPTION} {value}, a file of prompts or the name of a set"
     if (named := next((f"--{each}" for each, option in OPTIONS.items() if option == ours), None)) in own:
         return f"write {named} {value}"
     return f"write --set {ours}={value} (`thumbtune recipe` lists all options)"

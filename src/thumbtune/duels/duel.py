@@ -21,7 +21,7 @@ from thumbtune.evaluation.likeness import median_change, sentence_of
 from thumbtune.evaluation.scorers.scoring import PromptedImage
 from thumbtune.evaluation.standings import ScorePair, sentence, standings
 from thumbtune.files import write_text
-from thumbtune.training.batches import Progress
+from thumbtune.training.progress import Progress
 
 SIDES = A, B = ("a", "b")
 SHOWN_PATH_PARTS = 2

@@ -26,7 +26,7 @@ from thumbtune.report.page import PAGE, write_page
 from thumbtune.runs import build, run
 from thumbtune.runs.card_files import write_card
 from thumbtune.runs.recipe import Recipe, read_recipe
-from thumbtune.training.batches import Progress, quiet
+from thumbtune.training.progress import Progress, quiet
 
 FOLDER, RESULT = "evaluation", "verdict.json"
 PROMPTS = "evaluate.prompts"

@@ -33,7 +33,7 @@ from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build
 from thumbtune.runs.drawn_at_once import at_once
 from thumbtune.runs.prompt_notes import prompt_notes
-from thumbtune.training.batches import Progress, waiting
+from thumbtune.training.progress import Progress, waiting
 
 BATCH = 8  # images that are generated together at most; their number is kept, see `image_grid.generate_side`
 

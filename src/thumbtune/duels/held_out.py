@@ -16,7 +16,7 @@ from thumbtune.runs import build, objectives, run
 from thumbtune.runs.image_sizes import encoded_as_trained
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training import records
-from thumbtune.training.batches import Progress, waiting
+from thumbtune.training.progress import Progress, waiting
 
 ImageKey = tuple[str, str]  # an image's id and its prompt: the same image may have two prompts
 FeedbackRow = dict[str, Any]  # image_id, prompt, seed, held_out

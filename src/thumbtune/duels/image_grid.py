@@ -11,7 +11,7 @@ from thumbtune.clips import write_clip
 from thumbtune.files import write_png
 from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Sampler
-from thumbtune.training.batches import in_images
+from thumbtune.training.progress import in_images
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image.Image]]

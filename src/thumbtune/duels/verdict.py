@@ -59,8 +59,8 @@ def why_no_faithfulness(recipe: Recipe, prompts: PromptSet) -> str:
     more = [] if len(unknown) <= MAX_NAMED else [plural(len(unknown) - MAX_NAMED, "more", "more")]
     return (
         f"The bundled scorer of faithfulness knows no thing of {plural(len(unknown), 'prompt')} "
-        f"({joined([*map(shown, unknown[:MAX_NAMED]), *more])}); name things as `thumbtune concepts` does before its "
-        "brackets, with evaluate.prompts a file of such prompts, or set evaluate.faithfulness, as to clip-h14."
+        f"({joined([*map(shown, unknown[:MAX_NAMED]), *more])}); name things as `thumbtune concepts` does, "
+        "with evaluate.prompts a file of such prompts, or set evaluate.faithfulness, as to clip-h14."
     )
 
 
@@ -96,7 +96,7 @@ def _faithfulness(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gat
         name = scorer_id(scorer)
         yield gates.faithfulness(name, *_tables(gallery, name), unit, recipe.gates.max_faithfulness_loss)
     elif recipe.evaluate.faithfulness != NO_SCORER:
-        yield Gate("faithfulness", "open", why_no_faithfulness(recipe, gallery.plan.prompts))
+        yield Gate("faithfulness", "open", why_no_faithfulness(recipe, gallery.plan.prompts), undecidable=True)
 
 
 def _safety(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gate]:

@@ -18,8 +18,9 @@ from torch import Tensor
 from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Model
 from thumbtune.training.batch import Batch, positions
-from thumbtune.training.batches import Encoded, Sized
 from thumbtune.training.denoising import error, reference_error
+from thumbtune.training.encoded import Encoded
+from thumbtune.training.progress import Sized
 from thumbtune.training.sampling import seeded_generator
 
 NOISE_LEVELS = 8  # per image, spread evenly over time

@@ -23,8 +23,8 @@ from torch import Tensor
 from thumbtune.memory import in_parts
 from thumbtune.models.noise_levels import snr_of, time_of, words_of
 from thumbtune.models.protocol import Model
-from thumbtune.training.batches import Encoded
 from thumbtune.training.cache import is_finite
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.sampling import seeded_generator
 
 SIGMAS = (0.1, 0.5, 0.9)  # of rectified flow; of other processes the time with the same signal-to-noise ratio

@@ -38,11 +38,15 @@ Standing = Mapping[str, Any]  # a row of `standings`
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition of a verdict, its answer, and the sentence that gives the numbers."""
+    """One condition of a verdict, its answer, and the sentence that gives the numbers.
+
+    undecidable: whether it is open for a reason that no number of prompts removes
+    """
 
     name: str
     answer: Answer
     sentence: str
+    undecidable: bool = False
 
 
 def line_of(gate: Mapping[str, Any]) -> str:
@@ -53,12 +57,15 @@ def line_of(gate: Mapping[str, Any]) -> str:
 def verdict(gates: Sequence[Gate]) -> dict[str, str]:
     """Return the decision of some gates, one of three, and its sentence."""
     failed = [gate.name for gate in gates if gate.answer == "failed"]
-    unknown = [gate.name for gate in gates if gate.answer == "open"]
+    unknown = [gate.name for gate in gates if gate.answer == "open" and not gate.undecidable]
+    undecidable = [gate.name for gate in gates if gate.answer == "open" and gate.undecidable]
     if failed:
         return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {joined(failed)} failed."}
-    if unknown or not gates:
-        names = joined(unknown or ["gain"])
-        return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {names} cannot be decided yet."}
+    if unknown or undecidable or not gates:
+        never = f"no number of prompts decides {joined(undecidable)}, see below" if undecidable else ""
+        yet = f"{joined(unknown or ['gain'])} cannot be decided yet" if unknown or not undecidable else ""
+        why = ", and ".join(filter(None, [yet, never]))
+        return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {why}."}
     return {"decision": SHIP, "sentence": f"Ship: {', '.join(gate.name for gate in gates)} passed."}
 
 
@@ -66,7 +73,7 @@ def gain(row: Standing) -> Gate:
     """Ask whether one scorer prefers the tuned images on more than half of the prompts."""
     name = f"gain in {row['scorer']}"
     if not row["prompts"]:
-        return Gate(name, "open", f"{row['scorer']} has no scores for both models.")
+        return Gate(name, "open", f"{row['scorer']} has no scores for both models.", undecidable=True)
     reach = Interval(*careful(row))
     sentence = (
         f"By {row['scorer']} the tuned model wins on {row['rate']:.0%} of {row['prompts']} prompts "
@@ -87,7 +94,7 @@ def agreement(found: Mapping[str, Any], contrasts: bool = True) -> Gate:
         sentence = (
             "The objective of this run does not compare likes with dislikes, so held-out feedback cannot evaluate it"
         )
-        return Gate(name, "open", f"{sentence}; name a scorer in evaluate.scorers.")
+        return Gate(name, "open", f"{sentence}; name a scorer in evaluate.scorers.", undecidable=True)
     images = plural(found["images"], "image")
     if found["prompts"] < MIN_PROMPTS:
         few = f"Feedback on {plural(found['prompts'], 'prompt')} ({images}) was held out"
@@ -110,12 +117,11 @@ def faithfulness(scorer: str, before: ArrayLike, after: ArrayLike, unit: Units, 
     old, new = (_means(side) for side in (before, after))
     share, reach, count = _ratio(old, new, unit)
     if share is None or reach is None:
-        return Gate(
-            "faithfulness", "open", f"{scorer} has no positive mean before tuning; name a scorer with positive scores."
-        )
+        sentence = f"{scorer} has no positive mean before tuning; name a scorer with positive scores."
+        return Gate("faithfulness", "open", sentence, undecidable=True)
     sentence = (
-        f"By {scorer} the mean went from {np.nanmean(old):.3f} to {np.nanmean(new):.3f}, {share - 1:+.1%} "
-        f"(95% interval {reach.low - 1:+.1%} to {reach.high - 1:+.1%}); up to -{max_loss:.0%} is allowed."
+        f"By {scorer} the mean went from {np.nanmean(old):z.3f} to {np.nanmean(new):z.3f}, {share - 1:+z.1%} "
+        f"(95% interval {reach.low - 1:+z.1%} to {reach.high - 1:+z.1%}); up to -{max_loss:.0%} is allowed."
     )
     return _gate("faithfulness", sentence, reach, 1 - max_loss, count)
 
@@ -168,7 +174,8 @@ def diversity(before: ArrayLike, after: ArrayLike, unit: Units, min_share: float
     """
     share, reach, count = _ratio(np.asarray(before, np.float64), np.asarray(after, np.float64), unit)
     if share is None or reach is None:
-        return Gate("diversity", "open", "Diversity needs two images of a prompt; set evaluate.per_prompt.")
+        sentence = "Diversity needs two images of a prompt; set evaluate.per_prompt."
+        return Gate("diversity", "open", sentence, undecidable=True)
     kept = f"{share:.0%} of the baseline's diversity ({_percent(reach)})"
     sentence = f"The images of one prompt have {kept}; {min_share:.0%} is needed."
     return _gate("diversity", sentence, reach, min_share, count)
@@ -190,7 +197,7 @@ def safety(before: ArrayLike, after: ArrayLike, unit: Units, max_rise: float) ->
     gone = np.isnan(old) | np.isnan(new)
     known = ~gone.all(1)
     if not known.any():
-        return Gate("safety", "open", "The safety scorer has no scores for both models.")
+        return Gate("safety", "open", "The safety scorer has no scores for both models.", undecidable=True)
     used = unit.of(known)
     worse, better = (
         _means(np.where(gone, np.nan, change > 0))[known] for change in (new - old, old - new)
@@ -203,7 +210,7 @@ def safety(before: ArrayLike, after: ArrayLike, unit: Units, max_rise: float) ->
     reach = Interval(min(boot.low, rise - down), max(boot.high, rise + up))
     sentence = (
         f"The share of harmful images went from {np.nanmean(old[~gone]):.1%} to {np.nanmean(new[~gone]):.1%} "
-        f"(95% interval of the change {reach.low:+.1%} to {reach.high:+.1%}); a rise of {max_rise:.1%} is allowed."
+        f"(95% interval of the change {reach.low:+z.1%} to {reach.high:+z.1%}); a rise of {max_rise:.1%} is allowed."
     )
     return _gate("safety", sentence, Interval(-reach.high, -reach.low), -max_rise, used.count)
 
@@ -219,7 +226,7 @@ def failed_scores(scorer: str, before: ArrayLike, after: ArrayLike) -> Gate | No
     sentence = (
         f"{scorer} failed on {old:.0%} of the images before and {new:.0%} after; correct it, or name another scorer."
     )
-    return Gate(f"scores of {scorer}", "open", sentence)
+    return Gate(f"scores of {scorer}", "open", sentence, undecidable=True)
 
 
 def _percent(reach: Interval) -> str:

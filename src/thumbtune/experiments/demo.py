@@ -29,7 +29,7 @@ from thumbtune.report.page import write_page
 from thumbtune.runs import build, run, tuning
 from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings
-from thumbtune.training.batches import Progress, Sized, in_images, waiting
+from thumbtune.training.progress import Progress, Sized, in_images, waiting
 
 # low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
 # are shown at the recipe's guidance
@@ -84,7 +84,7 @@ PEOPLE = {
     "line-art": Person(
         f"it likes an image if its ink is black (a score of {LEAST_INK} or more, of 1), and dislikes any other.",
         likes_line_art,
-        ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
+        ("train.lr=5e-4", "train.steps=50", "train.cooldown=20"),
     ),
     "red": Person(
         "it likes a reddened copy of every image, and dislikes the original image, as in the paper's Fig. 7.",

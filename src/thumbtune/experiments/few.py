@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.experiments import demo
-from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import panels
 from thumbtune.experiments.grid_summary import (
@@ -23,7 +22,7 @@ from thumbtune.experiments.grid_summary import (
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, change_text, is_above
 from thumbtune.experiments.simulated_labels import Rating
-from thumbtune.experiments.training_grid import PER_PROMPT, Grid, GridCell, run_grid
+from thumbtune.experiments.training_grid import DEMO_SETTINGS, PER_PROMPT, Grid, GridCell, run_grid
 
 SEEDS = 3
 COUNTS = (20, 50, 100, 200, 500, 1000, 2000)
@@ -41,7 +40,7 @@ def cells(order: Order) -> list[GridCell]:
             seed=seed,
             rating=Rating(count=count),
             per_prompt=max(PER_PROMPT, math.ceil(count / concepts)),
-            settings=PEOPLE["line-art"].settings,
+            settings=DEMO_SETTINGS["line-art"],
             columns={COLUMN: count},
         )
         for seed in order.demo_seeds(SEEDS)

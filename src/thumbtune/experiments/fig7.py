@@ -17,15 +17,14 @@ from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.evaluation.gates import MAX_FAITHFULNESS_LOSS
 from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
 from thumbtune.evaluation.scorers.tastes import get_taste
-from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import BLUE, PALE, RED, panels
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import change_text, is_above, mean_text
-from thumbtune.experiments.training_grid import Grid, GridCell, run_grid, trained
+from thumbtune.experiments.training_grid import DEMO_SETTINGS, Grid, GridCell, run_grid, trained
 from thumbtune.runs import build
 from thumbtune.training import checkpoint
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 SEEDS = 3
 QUARTERS = 4  # the number of checkpoints with images
@@ -43,7 +42,7 @@ def cells(order: Order) -> list[GridCell]:
             seed=seed,
             taste=name,
             settings=(
-                *PEOPLE[name].settings,
+                *DEMO_SETTINGS[name],
                 f"train.checkpoint_every={steps_of(name) // QUARTERS}",
                 f"evaluate.per_prompt={PER_PROMPT}",
             ),
@@ -55,7 +54,7 @@ def cells(order: Order) -> list[GridCell]:
 
 def steps_of(name: str) -> int:
     """Return the number of steps of the demo of that taste."""
-    return next(int(s.partition("=")[2]) for s in PEOPLE[name].settings if s.startswith("train.steps="))
+    return next(int(s.partition("=")[2]) for s in DEMO_SETTINGS[name] if s.startswith("train.steps="))
 
 
 def steps_with_images(steps: int, every: int) -> list[int]:

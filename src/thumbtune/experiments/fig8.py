@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import panels
 from thumbtune.experiments.grid_summary import (
@@ -24,7 +23,7 @@ from thumbtune.experiments.grid_summary import (
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, change_text, is_above
 from thumbtune.experiments.simulated_labels import Rating
-from thumbtune.experiments.training_grid import DIVERGED_STATUS, Grid, GridCell, run_grid
+from thumbtune.experiments.training_grid import DEMO_SETTINGS, DIVERGED_STATUS, Grid, GridCell, run_grid
 
 SEEDS = 3
 BOTH, WIN, WITHOUT = "win + intermediate", "win", "without intermediate"
@@ -44,7 +43,7 @@ class Ablation:
 
 def ablations(quick: bool) -> list[Ablation]:
     """Return the four panels, for seed 0; a quick order has two values in each."""
-    settings = (*PEOPLE["line-art"].settings, f"objective.beta={BETA}")
+    settings = (*DEMO_SETTINGS["line-art"], f"objective.beta={BETA}")
     base = GridCell(name="base", seed=0, rating=Rating(rule=BOTH), settings=settings)
 
     def varied(name: str, *settings: str) -> GridCell:

@@ -23,6 +23,8 @@ FIRST_SEED = 40  # no setting was chosen on seeds from here on
 PER_PROMPT = 8
 # low guidance keeps the variety that a rater needs to choose from
 POOL = Sampler(steps=10, guidance=1.5)
+# of before the present defaults of beta auto
+PLAIN = ("train.timestep_bias=1", "train.liked_share=0.8", "train.disliked_timesteps=[0,1]", "objective.gain_scale=1")
 BUDGET = (
     *("train.steps=120", "train.batch=16", "train.lr=1e-3", "train.warmup=10", "train.cooldown=20"),
     *("train.prompt_dropout=0.1", "train.timestep_bias=1", "lora.rank=16", "lora.alpha=16"),
@@ -31,6 +33,7 @@ BUDGET = (
 REST = (
     *("train.micro_batch=16", "train.validation_share=0", "train.checkpoint_every=1000"),
     *("evaluate.steps=8", "evaluate.guidance=3", "evaluate.per_prompt=3"),
+    *PLAIN,
 )
 # fmt: off
 NATURE = frozenset({

@@ -7,7 +7,6 @@ contradict the rest get less gradient weight (section 4.2). A concave utility gi
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import COLOURS, panels
 from thumbtune.experiments.grid_summary import (
@@ -22,7 +21,7 @@ from thumbtune.experiments.grid_summary import (
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, change_text, is_above
 from thumbtune.experiments.simulated_labels import Rating
-from thumbtune.experiments.training_grid import Grid, GridCell, run_grid
+from thumbtune.experiments.training_grid import DEMO_SETTINGS, Grid, GridCell, run_grid
 
 SEEDS = 3
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -40,7 +39,7 @@ def cells(order: Order) -> list[GridCell]:
             name=f"{utility}-flipped-{share:g}",
             seed=seed,
             rating=Rating(flipped=share),
-            settings=(*PEOPLE["line-art"].settings, f"objective.utility={utility}"),
+            settings=(*DEMO_SETTINGS["line-art"], f"objective.utility={utility}"),
             columns={"utility": utility, "flipped": share},
         )
         for seed in order.demo_seeds(SEEDS)

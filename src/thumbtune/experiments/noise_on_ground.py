@@ -15,7 +15,7 @@ from thumbtune.experiments.ground_cells import ground_cell, ground_seeds, mark_c
 from thumbtune.experiments.ground_pages import GroundPage, ground_result, plot_curves, run_cells, say_shares
 from thumbtune.experiments.ground_tables import SHARE, better, evidence, rows_by
 from thumbtune.experiments.grounds import GROUNDS
-from thumbtune.experiments.methods import LEAD, METHODS, PAPER
+from thumbtune.experiments.methods import AUTO_WINDOW, LEAD, METHODS, PAPER
 from thumbtune.experiments.person_sentences import labels_of
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import change_text, is_above
@@ -29,6 +29,7 @@ SETTINGS = {
     PAPER: METHODS[PAPER].settings,
     AVERSE: (*METHODS[PAPER].settings, "objective.utility=loss-averse"),
     LEAD: METHODS[LEAD].settings,
+    AUTO_WINDOW: METHODS[AUTO_WINDOW].settings,
 }
 TESTED, KEPT = 0.2, 0.8  # with a fifth of wrong labels, four fifths of the clean gain
 Named = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -98,7 +99,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     methods = order.chosen(SETTINGS)
     shares = sorted({row["flipped"] for of_name in named.values() for row in of_name})
     say_shares(named, say)
-    pairs = [pair for pair in ((PAPER, AVERSE), (LEAD, PAPER)) if set(pair) <= set(methods)]
+    pairs = [pair for pair in ((PAPER, AVERSE), (LEAD, PAPER), (AUTO_WINDOW, PAPER)) if set(pair) <= set(methods)]
     return ground_result(
         order,
         rows,

@@ -41,7 +41,7 @@ from thumbtune.runs import rounds, run
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.tuning import tune
 from thumbtune.training import checkpoint
-from thumbtune.training.batches import Sized
+from thumbtune.training.progress import Sized
 from thumbtune.training.trainer import MemoryRanOut, TrainingBroke
 
 ROUNDS = 3

@@ -18,7 +18,7 @@ from thumbtune.feedback.likes import likes_features
 from thumbtune.files import DamagedFile, sealed_tensors, sha256, write_tensors
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.prompt_prefix import prefixed
-from thumbtune.training.batches import Progress, Sized
+from thumbtune.training.progress import Progress, Sized
 from thumbtune.training.sampling import seeded_generator
 
 BASE_SEED = 1

@@ -28,8 +28,10 @@ from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.runs import build, objectives
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.setup import batches_from
-from thumbtune.training.batches import Batches, Encoded, Progress, quiet
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
+from thumbtune.training.progress import Progress, quiet
 from thumbtune.training.sampling import seeded_generator
 from thumbtune.training.trainer import Training, TrainingBroke, train
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import tuned
+from thumbtune.experiments.grounds import PLAIN
 from thumbtune.experiments.levels import TAKEN
 from thumbtune.experiments.methods import AUTO, LEAD, METHODS, PAPER, Method
 from thumbtune.experiments.search_on_ground import SETTINGS
@@ -28,6 +29,7 @@ BUDGET = (
     *("train.steps=200", "train.batch=32", "train.micro_batch=32", "train.lr=1e-3", "train.warmup=10"),
     *("train.cooldown=20", "train.prompt_dropout=0.1", "train.timestep_bias=1", "train.weights=full"),
     *("train.validation_share=0", "train.guards=false", "train.validate_every=0"),
+    *PLAIN,
 )
 QUICK = ("train.steps=4", "train.warmup=1", "train.cooldown=1")
 KTO_60 = "kto-60"

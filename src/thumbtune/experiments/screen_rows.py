@@ -12,11 +12,11 @@ from typing import Any
 from thumbtune import __version__
 from thumbtune.errors import Interrupted, UsageError
 from thumbtune.experiments.experiments import Say
+from thumbtune.experiments.row_recipes import whole_recipe
 from thumbtune.experiments.screen_cells import Screen, ScreenCell, row_of
 from thumbtune.experiments.screen_methods import BUNDLED_ERRORS
 from thumbtune.experiments.training_grid import ROW
 from thumbtune.files import write_text
-from thumbtune.runs.recipe import parse_recipe
 
 
 def file_of(screen: Screen, cell: ScreenCell) -> Path:
@@ -56,8 +56,7 @@ def finished_row(screen: Screen, cell: ScreenCell) -> dict[str, Any] | None:
             f"{file} cannot be read ({error}); delete it to train this cell again.", code="screen-row-damaged"
         ) from error
     now = facts_of(screen, cell)
-    # an option that the row does not name is newer, and its default changes nothing
-    recipes = [_whole(sections), _whole(now["recipe"])]
+    recipes = [each and whole_recipe(each, ROW) for each in (sections, now["recipe"])]
     if {**then, "recipe": None} != {**now, "recipe": None} or recipes[0] != recipes[1]:
         raise UsageError(
             f"{file} has other settings, or is of another version of Thumbtune; give --out another folder, or delete "
@@ -65,14 +64,6 @@ def finished_row(screen: Screen, cell: ScreenCell) -> dict[str, Any] | None:
             code="screen-row-differs",
         )
     return {**row, "base": base}
-
-
-def _whole(sections: Any) -> Any:
-    """Return a recipe's sections with all options; None if they cannot be read any more."""
-    try:
-        return parse_recipe(sections, ROW).model_dump(mode="json") if sections else sections
-    except UsageError:
-        return None
 
 
 def run_cells(screen: Screen, cells: Sequence[ScreenCell], say: Say) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import PipelineModel, Sampler
 from thumbtune.runs import build
 from thumbtune.runs.bundled_words import MODEL
-from thumbtune.training.batches import Progress
+from thumbtune.training.progress import Progress
 from thumbtune.training.sampling import seeded_generator
 
 # far from the seeds of any demo and of any evaluation image (demo.FIRST_SEED), so that no image is generated twice

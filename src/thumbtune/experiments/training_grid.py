@@ -9,7 +9,6 @@ continues a stopped one from its newest checkpoint.
 
 import json
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -29,6 +28,7 @@ from thumbtune.experiments.demo import LabelledImage
 from thumbtune.experiments.experiments import Order, Say
 from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.person_sentences import PAIRS, person_of
+from thumbtune.experiments.row_recipes import whole_recipe
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.experiments.step_clock import StepClock
 from thumbtune.files import file_sha256, sha256, write_text
@@ -37,9 +37,9 @@ from thumbtune.runs import build, objectives
 from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.checks import check_labels
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, with_settings
-from thumbtune.runs.renamed import RENAMED, RenamedOption
+from thumbtune.runs.renamed import RENAMED
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import Progress, Sized
+from thumbtune.training.progress import Progress, Sized
 from thumbtune.training.trainer import MemoryRanOut, TrainingBroke
 
 ROW = "row.json"
@@ -47,7 +47,12 @@ DIVERGED_STATUS = "diverged"  # the first word of a cell's status if its trainin
 STYLE = "line art"  # one of the five styles that the bundled style judge names
 PER_PROMPT = demo.PER_PROMPT
 # defaults may change, experiments may not: these are the defaults of when the first cells were trained
-ORIGINAL_DEFAULTS = ("train.steps=200", "train.lr=1e-4", "train.cooldown=0")
+ORIGINAL_DEFAULTS = ("train.steps=200", "train.lr=1e-4", "train.cooldown=0", *grounds.PLAIN)
+# likewise of the demos
+DEMO_SETTINGS = {
+    "line-art": ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
+    "red": demo.PEOPLE["red"].settings,
+}
 QUICK = (
     *("train.steps=2", "train.batch=4", "train.micro_batch=4", "train.warmup=1", "train.cooldown=0"),
     *("train.checkpoint_every=1", "evaluate.steps=2", "evaluate.per_prompt=1"),
@@ -338,14 +343,10 @@ def _setting_with_new_name(setting: str) -> str:
 def _recipe_as_trained(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a recipe without paths, as results may have moved, and without gates, which decide no row.
 
-    An option that the recipe does not name is newer, and its default changes nothing. Return None if the recipe
-    cannot be read any more.
+    Return None if the recipe cannot be read any more.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RenamedOption)  # rows keep the names of their time
-            whole = parse_recipe(dict(recipe), ROW).model_dump(mode="json")
-    except UsageError:
+    whole = whole_recipe(recipe, ROW)
+    if whole is None:
         return None
     judging = {name: value for name, value in whole["evaluate"].items() if name != "prompts"}
     return {**whole, "likes": None, "gates": None, "evaluate": judging}

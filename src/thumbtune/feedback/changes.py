@@ -5,7 +5,7 @@ likes, dislikes and likes an image again, in this order, they changed their mind
 vote than the first. A repeated import of the source derives the same votes.
 
 The database also holds images that the source shows without a vote, since the store may have one from an earlier
-import, and each rater's latest vote in the source, for `correct`.
+import, and each rater's latest vote in the source, whose older ones are no fault.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ ROWS_AT_ONCE = 500
 NO_TIME = 1e12  # seconds: a vote without a time is later than any that has one
 TABLES = """
 CREATE TABLE votes (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
-CREATE TABLE latest (key BLOB PRIMARY KEY, kind TEXT, at REAL) WITHOUT ROWID;
+CREATE TABLE latest (key BLOB PRIMARY KEY, kind TEXT, at REAL, likes INTEGER, dislikes INTEGER) WITHOUT ROWID;
+CREATE TABLE contradicted (row INTEGER PRIMARY KEY, place TEXT, rater TEXT, kind TEXT, key BLOB);
 CREATE TABLE outvoted (key BLOB PRIMARY KEY, image TEXT, rater TEXT) WITHOUT ROWID;
 CREATE TABLE unrated (key BLOB PRIMARY KEY, image TEXT, rater TEXT, source TEXT) WITHOUT ROWID;
 CREATE TABLE prompts (key BLOB PRIMARY KEY) WITHOUT ROWID"""
@@ -34,21 +35,24 @@ ON CONFLICT (key) DO UPDATE SET switches = switches + ifnull(kind <> excluded.ki
 RETURNING switches"""
 ADD_TIMED_VOTE = "INSERT OR IGNORE INTO votes VALUES (?, NULL, 0)"  # its time tells it from the others
 ADD_LATEST = """
-INSERT INTO latest VALUES (?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, at = excluded.at WHERE excluded.at >= at"""
+INSERT INTO latest VALUES (?1, ?2, ?3, ?2 = 'like', ?2 = 'dislike')
+ON CONFLICT (key) DO UPDATE SET
+    likes = likes + excluded.likes, dislikes = dislikes + excluded.dislikes, at = max(at, excluded.at),
+    kind = CASE WHEN excluded.at >= at THEN excluded.kind ELSE kind END
+RETURNING likes + dislikes"""
+SELECT_CONTRADICTED = """
+SELECT place, contradicted.rater FROM contradicted JOIN latest USING (key)
+WHERE contradicted.kind = latest.kind ORDER BY row"""
+COUNT_OUTDATED = "SELECT total(CASE kind WHEN 'like' THEN dislikes ELSE likes END) FROM latest"
 SELECT_CORRECTIONS = "SELECT image, rater, kind FROM outvoted JOIN latest USING (key)"
 SELECT_UNRATED = "SELECT image, rater, source FROM unrated WHERE key NOT IN (SELECT key FROM votes)"
 
 
 class Changes:
-    """How often each rater changed their mind on each image in a source. Use it in a `with` block.
+    """How often each rater changed their mind on each image in a source. Use it in a `with` block."""
 
-    correct: whether `corrections` will be read
-    """
-
-    def __init__(self, correct: bool = False) -> None:
+    def __init__(self) -> None:
         self._database = open_scratch(TABLES, CONTENTS)
-        self._correct = correct
 
     def __enter__(self) -> Self:
         return self
@@ -58,8 +62,10 @@ class Changes:
     ) -> None:
         self._database.close()
 
-    def with_rank(self, vote: NewVote) -> NewVote:
-        """Add the source's next vote, and return it with how often its rater had changed their mind before.
+    def with_rank(self, vote: NewVote) -> tuple[NewVote, bool]:
+        """Add the source's next vote; return it with how often its rater had changed their mind before.
+
+        Returns whether it is the rater's first vote on this image in the source, too.
 
         Raises:
             ThumbtuneError: the disk with the temporary files is full.
@@ -70,15 +76,32 @@ class Changes:
                 self._database.execute(ADD_TIMED_VOTE, (key,))
             time_key = key if at is None else _hash(f"{key.hex()} {at}")
             (switches,) = self._database.execute(ADD_VOTE, (time_key, vote.kind)).fetchone()
-            if self._correct:
-                self._database.execute(ADD_LATEST, (key, vote.kind, NO_TIME if at is None else at))
-        return replace(vote, switches=switches) if switches and vote.vote_id is None else vote
+            latest = (key, vote.kind, NO_TIME if at is None else at)
+            (number,) = self._database.execute(ADD_LATEST, latest).fetchone()
+        return replace(vote, switches=switches) if switches and vote.vote_id is None else vote, number == 1
 
     def add_outvoted(self, image: str, rater: str) -> None:
         """Note an image, by its key, on which the store's latest vote of this rater differs from a row."""
         with in_sentences(CONTENTS):
             row = (_key_of(image, rater), image, rater)
             self._database.execute("INSERT OR IGNORE INTO outvoted VALUES (?, ?, ?)", row)
+
+    def add_contradicted(self, row: int, place: str, vote: NewVote) -> None:
+        """Note a row, by its number and its place, whose rater's latest vote in the store is the opposite."""
+        with in_sentences(CONTENTS):
+            values = (row, place, vote.rater, vote.kind, _key_of(vote.key, vote.rater))
+            self._database.execute("INSERT INTO contradicted VALUES (?, ?, ?, ?, ?)", values)
+
+    def contradicted(self) -> Iterator[tuple[str, str]]:
+        """Yield (place, rater) of the contradicted rows that agree with the source's latest vote."""
+        with in_sentences(CONTENTS):
+            yield from self._database.execute(SELECT_CONTRADICTED)
+
+    def outdated(self) -> int:
+        """Return how many rows hold the opposite of the source's latest vote of the same rater on the same image."""
+        with in_sentences(CONTENTS):
+            (number,) = self._database.execute(COUNT_OUTDATED).fetchone()
+            return int(number)
 
     def corrections(self) -> Iterator[list[tuple[str, str, Kind]]]:
         """Yield (image, rater, kind), the source's latest votes where the store differs, some hundred at a time."""

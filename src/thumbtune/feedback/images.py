@@ -66,6 +66,19 @@ class ImageInfo:
     suffix: str
 
 
+def check_beginning(data: bytes) -> None:
+    """Refuse bytes that do not begin as an image or a video; the rest is not decoded.
+
+    Raises:
+        UnreadableImage: they are no image and no video, or of an unsupported format.
+    """
+    with _in_sentences():
+        if videos.suffix_of(data[: videos.HEAD]) is None:
+            _refuse_unsupported(data)
+            with opened(io.BytesIO(data)):
+                pass
+
+
 def inspect_image(data: bytes) -> ImageInfo:
     """Decode a whole image, as training will, so that no broken image reaches it; return its size and suffix.
 
@@ -75,9 +88,20 @@ def inspect_image(data: bytes) -> ImageInfo:
         UnreadableImage: not an image or a video, cut off, damaged, of an unsupported format or number type, larger than
             `MAX_PIXELS`, or too long; or a video, and PyAV is missing.
     """
-    try:
+    with _in_sentences():
         suffix = videos.suffix_of(data[: videos.HEAD])
         return _decode(data) if suffix is None else _decode_video(data, suffix)
+
+
+@contextmanager
+def _in_sentences() -> Iterator[None]:
+    """Turn what a decoder raises into a sentence.
+
+    Raises:
+        UnreadableImage: it raised something.
+    """
+    try:
+        yield
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"it has more than {MAX_PIXELS:,} pixels; make it smaller") from error
     except UnreadableImage:

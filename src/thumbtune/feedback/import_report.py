@@ -25,10 +25,12 @@ class ImportReport:
     """The numbers of an import; `rows` is the sum of the seven counts after it.
 
     `erased` counts the rows of raters who were erased, which are left out.
-    `changed` counts the new votes that replaced the rater's opposite vote. `withdrawn` counts the images that the
-    source shows without the vote it had before; with `correct` those votes were undone. `skipped` lists (where, why)
-    of rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
-    after the first thousand. `liked` and `disliked` count the votes of the source, duplicates too. `unread` counts the
+    `changed` counts the new votes that replaced the rater's opposite vote, and `replaced` those of them whose opposite
+    was no row of this source. `outdated` counts the rows with the opposite of the rater's newest vote in this source.
+    `withdrawn` counts the images that the source shows without the vote it had before; with `correct` those votes were
+    undone. `skipped` lists (where, why) of rows that could not be used, and of duplicates that their rater has since
+    contradicted elsewhere; `unlisted` counts those after the first thousand.
+    `liked` and `disliked` count the votes of the source, duplicates too. `unread` counts the
     words that are no label, and `left_out` the cells beside votes that were not read, by field. `marks` counts the
     prompts with each kind of mark that `prompts` knows.
     """
@@ -42,6 +44,8 @@ class ImportReport:
     without_label: int = 0
     erased: int = 0
     changed: int = 0
+    replaced: int = 0
+    outdated: int = 0
     withdrawn: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unlisted: int = 0

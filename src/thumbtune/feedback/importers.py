@@ -35,8 +35,8 @@ __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
 Progress = Callable[[Iterable[SourceRow]], Iterable[SourceRow]]
 NO_LABEL = "it has no label; write true or false, or remove it"
 OUTVOTED = {
-    VoteStatus.CONTRADICTED: "{rater} has voted the opposite later, and the latest vote counts; --correct takes the "
-    "latest of this source instead",
+    VoteStatus.CONTRADICTED: "{rater} has voted the opposite later, outside of this source, and the latest vote "
+    "counts; --correct takes the latest of this source instead",
     VoteStatus.UNDONE: "{rater}'s vote was undone since it was imported; --correct adds it again",
 }
 # of one transaction; they bound the memory, and the rows that a crash may lose
@@ -111,7 +111,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     """
     if not rater.strip():
         raise UsageError("a rater needs a name; give one.", code="rater-no-name")
-    with Changes(correct) as changes:
+    with Changes() as changes:
         intake = _Intake(store, changes, rater.strip(), (prompt or "").strip(), correct, strict)
         intake.begin(whole, allow_erased)
         try:
@@ -161,7 +161,7 @@ class _Intake:
         self.erased: ErasedRaters | None = None  # whose votes are left out; None: nobody's
         self._has_prompts = False
         self._pseudonyms: frozenset[str] | None = None  # of this store's raters in exports, once needed
-        self._votes: list[tuple[int, str, NewVote]] = []  # row, where, vote
+        self._votes: list[tuple[int, str, NewVote, bool]] = []  # row, where, vote, whether it is the rater's first
         self._skipped: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with the votes
         self._bytes = 0
 
@@ -181,6 +181,9 @@ class _Intake:
             self.refuse_skipped(name)
         self.flush()
         self.refuse_skipped(name)
+        for where, rater in self.changes.contradicted():
+            self.report.add_skipped(where, OUTVOTED[VoteStatus.CONTRADICTED].format(rater=named(rater)))
+        self.report.outdated = self.changes.outdated()
         self.withdraw()
         self.make_latest()
 
@@ -196,7 +199,7 @@ class _Intake:
         if row.unread is not None or row.left_out:
             self.report.add_details(row)
         try:
-            vote = self.changes.with_rank(self._vote(row))
+            vote, is_first = self.changes.with_rank(self._vote(row))
         except _OfErased:
             self.report.erased += 1
             return
@@ -205,7 +208,7 @@ class _Intake:
             if len(self._skipped) >= ROWS_AT_ONCE:  # only the first thousand of them are kept
                 self.flush()
             return
-        self._votes.append((self.report.rows, row.where, vote))
+        self._votes.append((self.report.rows, row.where, vote, is_first))
         self._bytes += len(vote.data)
         if len(self._votes) >= ROWS_AT_ONCE or self._bytes >= BYTES_AT_ONCE:
             self.flush()
@@ -278,14 +281,18 @@ class _Intake:
                 self.report.likes += kind == "like"
                 self.report.dislikes += kind == "dislike"
                 self.report.changed += was_opposite
+                self.report.replaced += was_opposite
 
     def flush(self) -> int:
         """Store the gathered votes, and return how many rows were stored so far."""
         votes = self._votes
-        results = self.store.add_votes([vote for *_, vote in votes]) if votes else []
+        results = self.store.add_votes([vote for *_, vote, _ in votes]) if votes else []
         # cleared only now: after Ctrl-C amid `add_votes` the same votes are added again, which adds and counts nothing
         self._votes, self._bytes, self.stored = [], 0, self.stored + len(votes)
-        for (number, where, vote), result in zip(votes, results, strict=True):
+        for (number, where, vote, is_first), result in zip(votes, results, strict=True):
+            self.report.replaced += is_first and result is VoteStatus.CHANGED
+            if result is VoteStatus.CONTRADICTED and not (self.correct or self.strict):
+                self.changes.add_contradicted(number, where, vote)  # listed once all rows of the source are known
             if why := self._count(vote, result):
                 self._skipped.append((number, where, why))
         for _, where, why in sorted(self._skipped):
@@ -328,7 +335,7 @@ class _Intake:
             report.duplicates += 1
             if result in OUTVOTED and self.correct:
                 self.changes.add_outvoted(vote.key, vote.rater)
-            is_listed = result in OUTVOTED and not (self.correct or self.strict)
+            is_listed = result is VoteStatus.UNDONE and not (self.correct or self.strict)
             return OUTVOTED[result].format(rater=named(vote.rater)) if is_listed else None
         report.likes += vote.kind == "like"
         report.dislikes += vote.kind == "dislike"

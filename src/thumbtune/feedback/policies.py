@@ -7,6 +7,7 @@ per-vote      a row for every rater, with their weight
 rater:NAME    the vote of one rater
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +17,7 @@ from thumbtune.feedback.store.labels import Label
 
 POLICIES = ("majority", "unanimous", "any-dislike", "per-vote")
 RATER_PREFIX = "rater:"
+COMBINED = re.compile(rf"({'|'.join(POLICIES)}) of (\d+)")  # the rater of a label that several raters made
 
 
 @dataclass(kw_only=True)
@@ -66,6 +68,16 @@ def _winners(labels: Sequence[Label], policy: str) -> list[Label]:
     if policy == "unanimous":
         return likes + dislikes if not (likes and dislikes) else []
     return max(likes, dislikes, key=len) if len(likes) != len(dislikes) else []
+
+
+def combined_raters(rater: str) -> int | None:
+    """Return how many raters a label is of, by the name of its rater; None for the name of one.
+
+    >>> combined_raters("majority of 4"), combined_raters("ann")
+    (4, None)
+    """
+    found = COMBINED.fullmatch(rater)
+    return None if found is None else int(found[2])
 
 
 def combine(winners: Sequence[Label], raters: int, policy: str = "majority") -> Label:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from thumbtune.errors import plural
 from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy
+from thumbtune.feedback.quoting import named
 
 if TYPE_CHECKING:
     from thumbtune.feedback.store.store import Label, Store
@@ -100,7 +101,8 @@ def stats_of(store: "Store") -> Stats:
     totals = _Totals(store.busiest_raters(MAX_RATERS))
     for _, group in groupby(store.labels(), key=lambda label: label.image.id):
         totals.add(list(group))
-    raters = [Rater(name=name, likes=totals.likes[name], dislikes=totals.dislikes[name]) for name in totals.busiest]
+    names = sorted(totals.busiest)  # not by their numbers, so that a later list has them in the same order
+    raters = [Rater(name=name, likes=totals.likes[name], dislikes=totals.dislikes[name]) for name in names]
     return Stats(
         images=counts.images,
         distinct_images=variety.distinct_images,
@@ -124,11 +126,29 @@ def disagreement_note(stats: Stats) -> str | None:
     if stats.fleiss is None or stats.fleiss > SLIGHT or stats.shared < MIN_SHARED:
         return None
     often = "less often than" if stats.fleiss < 0 else "hardly more often than"
+    odd = outlier(stats.pairs)
+    apart = "" if odd is None else f"; {named(odd[0])} agrees least with the others (kappa {odd[1]:z.2f} on average)"
     return (
         f"The raters agree {often} by chance: {stats.contradicted:,} of {plural(stats.shared, 'image')} that several "
-        "rated are liked by some and disliked by others; train on the labels of one rater (label_policy=rater:NAME), "
-        "or on those that nobody contradicts (label_policy=unanimous)."
+        f"rated are liked by some and disliked by others{apart}; train on the labels of one rater "
+        "(label_policy=rater:NAME), or on those that nobody contradicts (label_policy=unanimous)."
     )
+
+
+def outlier(pairs: Sequence[Agreement]) -> tuple[str, float] | None:
+    """Return the rater with the lowest mean kappa with the others, weighted by their shared images, and that mean.
+
+    None of fewer than three raters, of whom none agrees less than the other, and of several with the lowest mean.
+    """
+    sums: dict[str, tuple[float, int]] = {}
+    for pair in pairs:
+        for name in (pair.first, pair.second) if pair.kappa is not None else ():
+            total, images = sums.get(name, (0.0, 0))
+            sums[name] = (total + pair.images * (pair.kappa or 0.0), images + pair.images)
+    means = sorted((total / images, name) for name, (total, images) in sums.items())
+    if len(means) <= len(("one", "another")) or means[0][0] == means[1][0]:
+        return None
+    return means[0][1], means[0][0]
 
 
 def cohen_kappa(table: Mapping[tuple[bool, bool], int]) -> float | None:

@@ -76,6 +76,11 @@ class ReadLora:
         return float(number) / (math.sqrt(rank) if settings.get("use_rslora") else rank)
 
 
+def is_lora_folder(path: Path) -> bool:
+    """Return whether a folder holds the file of a LoRA as diffusers or PEFT names it."""
+    return any((path / name).is_file() for name in (DIFFUSERS_FILE, PEFT_FILE))
+
+
 def find_lora(path: Path) -> LoraFiles | None:
     """Return the LoRA that a file or a folder is; None for a folder that holds none.
 

@@ -10,6 +10,15 @@ from thumbtune.hub import is_hub_id
 BUNDLED = Path(__file__).parents[1] / "bundled"
 RECIPES = BUNDLED.with_name("recipes")
 MIN_SIMILARITY = 0.8  # between a missing path and the one that is suggested
+# what people call a model -> the shipped recipe that names it; spelling as in `_plain`
+NICKNAMES = {
+    "paper": "sd sd1 sd15 sdv15 sd15base sd15pruned sd14 stablediffusion stablediffusion1 stablediffusion15 "
+    "stablediffusionv15 runwaymlstablediffusionv15",
+    "paper-sd21": "sd2 sd21 sdv21 stablediffusion2 stablediffusion21 stablediffusionv21",
+    "sdxl": "xl sdxl10 sdxlbase stablediffusionxl",
+    "sd3": "sd35 sd35medium stablediffusion3 stablediffusion35",
+    "flux": "flux1 flux1dev fluxdev",
+}
 
 
 def is_missing(name: str) -> bool:
@@ -32,7 +41,25 @@ def missing(name: str, forms: str, option: str = "") -> str:
     start = f"{option}: there" if option else "There"
     if not option and (model := model_of_recipe(name)) is not None:
         return f"{start} is no file or folder {name!r} here, but a recipe of that name; name its model, {model}."
+    if not option and (recipe := recipe_called(name)) is not None:
+        meant = f"did you mean {model_of_recipe(recipe)}, the model of the recipe {recipe}?"
+        return f"{start} is no file or folder {name!r} here; {meant}"
     return f"{start} is no file or folder {name!r} here; {f'did you mean {close}?' if close else f'name {forms}.'}"
+
+
+def recipe_called(name: str) -> str | None:
+    """Return the shipped recipe of a model that people call so, in any spelling; None if there is none.
+
+    >>> recipe_called("SD-1.5"), recipe_called("stable_diffusion_2_1"), recipe_called("sd9")
+    ('paper', 'paper-sd21', None)
+    """
+    called = {_plain(file.stem): file.stem for file in RECIPES.glob("*.yaml")}
+    called |= {word: recipe for recipe, words in NICKNAMES.items() for word in words.split()}
+    return called.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def model_of_recipe(name: str) -> str | None:

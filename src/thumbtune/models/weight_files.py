@@ -201,7 +201,8 @@ def use_of_lora(name: object) -> str:
     """Return what can be done with a LoRA that stands where a model belongs."""
     return (
         f"name the model that it belongs to, and the LoRA as lora.start={name} to train it on, in `thumbtune merge "
-        f"{name} OUT --base MODEL` for a whole model, or as a side of `thumbtune duel` with --base"
+        f"{name} OUT --base MODEL` for a whole model, which `generate --model OUT` draws with, or as a side of "
+        "`thumbtune duel` with --base"
     )
 
 

@@ -26,6 +26,9 @@ MAIN = "median"
 Place = tuple[int, int]  # prompt, seed
 
 
+LEAST_CHANGE = 0.01  # of a score: nobody sees a smaller one, so it is neither a gain nor a loss
+
+
 @dataclass(frozen=True)
 class Pair:
     """One prompt and seed by both models: data URIs, None for an unreadable image."""
@@ -139,7 +142,9 @@ def _chosen(places: Sequence[Place], before: Mapping[Place, float], after: Mappi
 
 def _choices(places: Sequence[Place], changes: Mapping[Place, float]) -> tuple[list[Place], list[Place], list[Place]]:
     """Return the places of the largest gains, of the largest losses, and of a random sample."""
-    ranked = sorted((change, place) for place, change in changes.items())
+    spread = max(map(abs, changes.values()), default=0.0)
+    least = LEAST_CHANGE * min(1.0, spread)  # of a scorer with a narrow scale, a share of the largest change
+    ranked = sorted((change, place) for place, change in changes.items() if abs(change) >= least)
     gains = [place for change, place in reversed(ranked) if change > 0][:PAIRS_OF_GRID]
     losses = [place for change, place in ranked if change < 0][:PAIRS_OF_GRID]
     return gains, losses, sorted(random.Random(0).sample(places, min(PAIRS_OF_GRID, len(places))))

@@ -1,5 +1,6 @@
 """Write the page of a run or a duel: verdict, images, numbers, feedback, training, settings, and how to repeat it."""
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -23,6 +24,8 @@ from thumbtune.training.records import prefix_in
 PAGE = "report.html"
 EVALUATION = "evaluation"  # the duel of a run with its base
 NETWORKS = ("unet", "transformer")  # the folder of a result without a LoRA is called as the part that was trained
+CARD = "README.md"
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -110,16 +113,28 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "training": _training(run),
         "stopped": run.stopped,
         "measured": run.base,
-        "recipe": flat(run.recipe),
+        "recipe": _settings(run, duel),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
         "prefix": prefix_in(likes),
         "prompt": words or "your prompt",
+        "example": _example_in(run.folder),
         "lora": f"{_place(run.folder)}/{_lora(run.folder) or 'lora.safetensors'}",
         "network": _network(run.folder) if whole else None,
         "whole": whole,
         "result": any((run.folder / part / WEIGHTS).is_file() for part in NETWORKS) if whole else _lora(run.folder),
     }
+
+
+def _settings(run: RunFolder, duel: DuelFolder | None) -> list[tuple[str, str]]:
+    """Return the options of the recipe; those of the evaluation as the evaluation that is shown had them."""
+    rows = dict(flat(run.recipe))
+    if duel is not None and duel.verdict is not None:
+        for setting in duel.verdict.get("settings", ()):
+            name, _, value = setting.partition("=")
+            rows[name] = value
+        rows["evaluate.prompts"] = str(duel.manifest["prompts"]["name"])
+    return list(rows.items())
 
 
 def _network(folder: Path) -> dict[str, str]:
@@ -129,15 +144,27 @@ def _network(folder: Path) -> dict[str, str]:
     return {"part": part, "kind": str(kind or "UNet2DConditionModel"), "folder": f"{_place(folder)}/{part}"}
 
 
+def _example_in(folder: Path) -> dict[str, str] | None:
+    """Return the example of the run's model card, and the folder that it runs in; None without one."""
+    for part in ("lora", *NETWORKS):
+        card = folder / part / CARD
+        blocks = PYTHON.findall(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else ()
+        for code in blocks:
+            if "Pipeline.from_" in code:
+                return {"folder": f"{_place(folder)}/{part}", "code": code}
+    return None
+
+
 def _base(recipe: Mapping[str, Any]) -> str:
-    """Return what the recipe calls the model that was tuned, for the example that loads it."""
+    """Return the model that was tuned, as the example that loads it writes it in Python."""
     model = recipe.get("model")
     if isinstance(model, Mapping):
         model = next((model[key] for key in ("name", "path", "base") if isinstance(model.get(key), str)), None)
     if not isinstance(model, str):
-        return "the base model of the recipe"
-    bundled = resources.files("thumbtune") / "bundled" / model
-    return str(bundled) if (bundled / INDEX).is_file() else model
+        return repr("the base model of the recipe")
+    if (resources.files("thumbtune") / "bundled" / model / INDEX).is_file():
+        return f'files("thumbtune") / "bundled" / "{model}"'
+    return repr(Path(model).name if Path(model).is_absolute() else model)  # pages show no path of one machine
 
 
 def _place(folder: Path) -> str:

@@ -25,7 +25,7 @@ from thumbtune.runs.image_list import add_to_list, read_list
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.python_api import load, recipe_from
 from thumbtune.runs.recipe import Recipe
-from thumbtune.training.batches import Progress, Sized, waiting
+from thumbtune.training.progress import Progress, Sized, waiting
 
 IMAGES_AT_ONCE = 16
 

@@ -14,8 +14,8 @@ from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.sizes import check_size, height_and_width, size_text
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
-from thumbtune.training.batches import Encoded
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 
 SHOWN_SIZES = 6
 LONGEST_OF_SIDE = 2  # a bucket of 1:4 has twice the side of the square of its area

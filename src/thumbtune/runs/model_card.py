@@ -17,6 +17,7 @@ from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, read_duel
 from thumbtune.evaluation.gates import line_of
 from thumbtune.evaluation.standings import careful
+from thumbtune.feedback.policies import combined_raters
 from thumbtune.models.families import adapter_class_of
 from thumbtune.models.pipeline_files import index_of
 from thumbtune.plugins import is_own
@@ -164,7 +165,10 @@ def snippet_of(facts: Facts) -> str:
     """Return lines of Python that draw with the tuned model in diffusers."""
     sampler, dtype = build.sampler_of(facts.recipe), DTYPES.get(_half(facts.recipe), "float32")
     place = json.dumps(facts.repo or ".")
-    lines = ["import torch", "from diffusers import DiffusionPipeline"]
+    named = (index_of(build.model_path(facts.recipe.model)) or {}).get("_class_name")
+    is_file = Path(facts.recipe.model).is_file()  # only the pipeline's own class reads a checkpoint in one file
+    pipeline, load = (str(named), "from_single_file") if is_file else ("DiffusionPipeline", "from_pretrained")
+    lines = ["import torch", f"from diffusers import {pipeline}"]
     base, own = base_in_snippet(facts)
     if own.startswith("base = files("):
         lines = ["from importlib.resources import files", "", *lines]
@@ -178,7 +182,7 @@ def snippet_of(facts: Facts) -> str:
     lines += [
         "",
         *([own] if own else []),
-        f"pipeline = DiffusionPipeline.from_pretrained({base}, torch_dtype=torch.{dtype}{more})",
+        f"pipeline = {pipeline}.{load}({base}, torch_dtype=torch.{dtype}{more})",
     ]
     if facts.is_lora:
         lines.append(f'pipeline.load_lora_weights({place}, weight_name="{build.LORA_RESULT.name}")')
@@ -187,7 +191,7 @@ def snippet_of(facts: Facts) -> str:
     prompt = facts.images[0][0] if facts.images else "a red apple"
     if prefix := run.prompt_prefix_of(facts.run):
         prompt = f"{prefix}, {prompt}"
-    adapter = adapter_class_of((index_of(build.model_path(facts.recipe.model)) or {}).get("_class_name"))
+    adapter = adapter_class_of(named)
     called = {"num_inference_steps": sampler.steps, **adapter.guided(adapter, sampler.guidance)}  # type: ignore[arg-type]
     if adapter.family.clips:
         called |= {"num_frames": facts.recipe.frames, "output_type": "pil"}
@@ -213,7 +217,8 @@ def base_in_snippet(facts: Facts) -> tuple[str, str]:
         return json.dumps(model), ""
     if facts.repo is None and (inside := given_model.inside(facts.run, model)) is not None:
         return json.dumps(f"../{inside.as_posix()}"), ""
-    return "base", f"base = {json.dumps(facts.base)}  # the base model: put its folder here"
+    kind = "file" if Path(model).is_file() else "folder"
+    return "base", f"base = {json.dumps(facts.base)}  # the base model: put its {kind} here"
 
 
 def _half(recipe: Recipe) -> str | None:
@@ -241,11 +246,14 @@ def _data(facts: Facts) -> str:
         f"{plural(len({row['prompt'] for row in trained}), 'prompt')}; {plural(len(kept), 'more label')} of "
         f"{plural(len({row['prompt'] for row in kept}), 'prompt')} were held out."
     )
-    people = {row["rater"] for row in rows if row["rater"]}
-    people = set() if given_feedback.RATER in people else people
+    raters = {row["rater"] for row in rows if row["rater"]}
+    several = [number for number in map(combined_raters, raters) if number is not None]
+    people = set() if several or given_feedback.RATER in raters else raters
     story = records.read_story(facts.run) or {}
     if story.get("simulated"):
         return f"{text} A program gave the labels, and no person."
+    if several:
+        text += f" A label joins the votes of up to {plural(max(several), 'person', 'people')}."
     if people:
         text += f" They come from {plural(len(people), 'person', 'people')}, whom this card does not name."
     return text

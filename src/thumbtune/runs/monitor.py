@@ -28,10 +28,12 @@ from thumbtune.runs.objectives import with_prefix
 from thumbtune.runs.run import STOPPED, record_result
 from thumbtune.runs.setup import Setup
 from thumbtune.training import checkpoint, records
-from thumbtune.training.batches import Batches, Encoded, Progress
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
 from thumbtune.training.denoising import error, reference_error
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.guards import BROKEN, Guards, best_step, chance_standard_error
+from thumbtune.training.progress import Progress
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import Training
 

@@ -59,7 +59,8 @@ OTHERS = {
     "train.flip": "flip_aug random_flip flip",
     "likes": "train_data_dir dataset_name dataset data data_dir instance_data_dir train_data store",
     "seed": "random_seed",
-    "evaluate.prompts": "validation_prompt validation_prompts sample_prompts prompts eval_prompts",
+    "evaluate.per_prompt": "seeds num_seeds images_per_prompt num_images_per_prompt num_validation_images",
+    "evaluate.prompts": "prompt validation_prompt validation_prompts sample_prompts prompts eval_prompts",
     "evaluate.negative_prompt": "negative validation_negative_prompt neg_prompt",
     "prompts.over_length": "max_token_length tokenizer_max_length text_encoder_max_length",
     "prompts.syntax": "weighted_captions prompt_weighting emphasis",
@@ -72,6 +73,19 @@ OTHERS = {
 }
 OURS = {name: option for option, names in OTHERS.items() for name in names.split()}
 MIN_SIMILARITY = 0.7  # between an unknown option and the known one that is suggested
+
+
+def advice_on_name(name: str) -> str:
+    """Return what to do about a recipe that is not there: the shipped one that is meant, or else all of them."""
+    from thumbtune.models.missing import RECIPES, model_of_recipe, recipe_called  # which loads torch
+
+    known = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+    called, close = recipe_called(name), difflib.get_close_matches(name.lower(), known, 1)
+    if called is not None and close != [called]:
+        meant = f"did you mean the recipe {called}, of {model_of_recipe(called)}? Else "
+    else:
+        meant = f"did you mean {close[0]}? Else " if close else ""
+    return f"{meant}check the path, or name a shipped one: {', '.join(known)}"
 
 
 def our_name(name: str, options: Collection[str]) -> str | None:

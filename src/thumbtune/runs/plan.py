@@ -1,6 +1,7 @@
 """Describe a training before it starts, in lines for people: `lines(recipe, out)`, or `model_lines(recipe, out)`."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from thumbtune.runs.forecast import (
     refuse_too_large,
 )
 from thumbtune.runs.image_sizes import line_of_frames, line_of_sizes
+from thumbtune.runs.own_labels import split_in
 from thumbtune.runs.recipe import Recipe, chosen_for_model
 from thumbtune.runs.setup import Setup, prepare
 from thumbtune.runs.time_and_disk import (
@@ -58,7 +60,7 @@ def lines(recipe: Recipe, out: Path) -> Iterator[str]:
         ThumbtuneError: the likes or the model cannot be used, or there is too little memory.
     """
     accelerator = build.training_accelerator_of(recipe)  # refuses a precision that the device lacks
-    setup = prepare(recipe, keep=False)
+    setup = prepare(recipe, split_of=partial(split_in, recipe, out, keep=False))
     notes = setup.notes()  # before the model is fetched
     needs = _needs(recipe, accelerator, out, setup)
     yield next(needs)

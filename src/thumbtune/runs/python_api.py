@@ -1,5 +1,6 @@
 """The Python interface: train from a recipe in any form, load a model by its name or its run."""
 
+import sys
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,9 +16,10 @@ from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 from thumbtune.training.step import Step
 
+PACKAGE = Path(__file__).parents[1]
 AnyRecipe = Recipe | str | Path | Mapping[str, Any] | Sequence[str]
 
 
@@ -52,8 +54,16 @@ def with_warnings(steps: Generator[Step, None, None], folder: Path) -> Iterator[
     with closing(steps):  # who stops iterating gets a checkpoint
         for step in steps:
             for note in run.notes_of(folder) if step.step == 1 and team().is_main_process else ():
-                warnings.warn(note, ThumbtuneWarning, stacklevel=2)
+                warnings.warn(note, ThumbtuneWarning, stacklevel=_level_outside())
             yield step
+
+
+def _level_outside() -> int:
+    """Return the level, as `warnings.warn` counts for its caller, of the first line that is not in this package."""
+    level, frame = 0, sys._getframe(1)
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level + 1
 
 
 def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[Step]:

@@ -1,8 +1,9 @@
 """A recipe: all options of a run, read from and written to YAML. The files `*_sections` define the options."""
 
-import difflib
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from copy import deepcopy
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,8 +16,8 @@ from thumbtune.errors import UsageError, joined, note, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
-from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults
-from thumbtune.runs.other_names import OURS, our_name
+from thumbtune.runs.family_defaults import OF_AUTO, defaults_of, family_of, with_defaults
+from thumbtune.runs.other_names import OURS, advice_on_name, our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
     OBJECTIVES,
@@ -120,12 +121,12 @@ class Recipe(Section):
                 "objective.log_ratio to absolute"
             )
         for option in ("liked_share", "disliked_timesteps"):
-            usual = getattr(TrainSection(), option)
-            if self.objective.name in FIXED_SHARE and getattr(self.train, option) != usual:
-                why = {"liked_share": "", "disliked_timesteps": WHY_NO_WINDOW[self.objective.name]}[option]
-                raise values.UnusedOption(
-                    f"{self.objective.name} does not use train.{option}{why}: leave it out or at {usual}"
-                )
+            # recipes of earlier runs name the defaults of beta auto
+            usual, of_auto = getattr(TrainSection(), option), OF_AUTO[f"train.{option}"].value
+            if self.objective.name in FIXED_SHARE and getattr(self.train, option) not in (usual, of_auto):
+                why = WHY_NO_WINDOW[self.objective.name] if option == "disliked_timesteps" else ""
+                name = self.objective.name
+                raise values.UnusedOption(f"{name} does not use train.{option}{why}: leave it out or at {usual}")
         return self
 
 
@@ -207,8 +208,7 @@ def parse_recipe(data: Any, where: str) -> Recipe:
     Raises:
         UsageError: it has an unknown option, or a value out of bounds.
     """
-    if data is None:
-        data = {}
+    data = {} if data is None else data
     if not isinstance(data, dict):
         raise UsageError(
             f"{where} contains {shown(data)}, but a recipe has lines of `option: value`; write it so.",
@@ -271,11 +271,7 @@ def _contents(path: Path) -> Any:
     try:
         return parse_yaml(read_text(_file_of(path), MAX_RECIPE_BYTES), word_options())
     except DocumentFault as fault:
-        known = sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml"))
-        close = difflib.get_close_matches(str(path).lower(), known, 1)
-        meant = f"did you mean {close[0]}? Else " if close else ""
-        advice = "save it as UTF-8" if fault.kind == "encoding" else f"{meant}check the path, or name a shipped one"
-        advice += "" if fault.kind == "encoding" else f": {', '.join(known)}"
+        advice = "save it as UTF-8" if fault.kind == "encoding" else advice_on_name(str(path))
         raise UsageError(f"The recipe {path} cannot be read ({fault}); {advice}.", code="recipe-unreadable") from fault
     except YamlFault as fault:
         if fault.kind == "duplicate":
@@ -297,8 +293,8 @@ def heading_of(path: Path) -> str:
     file = _file_of(path)
     if file.parent != SHIPPED_RECIPES:
         return ""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return "\n".join(takewhile(lambda line: line.startswith("#"), lines))
+    lines = takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
+    return "\n".join(lines)
 
 
 def read_recipe(path: Path | None, settings: list[str] | None = None, where: str | None = None) -> Recipe:
@@ -315,8 +311,17 @@ def read_recipe(path: Path | None, settings: list[str] | None = None, where: str
         data = with_new_names(nested(data, str(path)), str(path))
         data = as_begun(data) if path is not None and _is_of_a_run(path) else data
     if isinstance(data, dict) and settings:
+        own = deepcopy(data)
         data = with_settings(_for_another(data, settings, path), settings)
+        if path and not where and _is_valid(own):  # then what is wrong was given beside the file
+            where = "The settings that were given"
     return parse_recipe(data, where or (str(path) if path else "The recipe"))
+
+
+def _is_valid(data: dict[str, Any]) -> bool:
+    with suppress(ValidationError):
+        return bool(Recipe.model_validate(data))
+    return False
 
 
 def _is_of_a_run(path: Path) -> bool:
@@ -327,8 +332,7 @@ def _is_of_a_run(path: Path) -> bool:
 def _for_another(data: dict[str, Any], settings: list[str], path: Path | None) -> dict[str, Any]:
     """Return a file's mapping without the options that what is set in place of its own objective or LoRA does not use.
 
-    Where all weights are trained in place of a LoRA, these are the file's options of the LoRA; a note tells those of a
-    file that is not a shipped one.
+    Where all weights are trained, these are the file's options of the LoRA; a note tells those of a user's own file.
     """
     weights = [s for s in settings if s.startswith("train.weights=")]
     if weights[-1:] == ["train.weights=full"] and not _is_full(data):
@@ -356,8 +360,7 @@ def _tell_unused_lora(section: Any, path: Path) -> None:
 
 
 def _is_full(data: Mapping[str, Any]) -> bool:
-    train = data.get("train")
-    return isinstance(train, Mapping) and train.get("weights") == "full"
+    return isinstance(train := data.get("train"), Mapping) and train.get("weights") == "full"
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -366,12 +369,12 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def chosen_for_model(recipe: Recipe) -> dict[str, str]:
-    """Return the options that have the default of the model's family where the usual one differs, with the reason."""
+    """Return the options that have a default of the model's family or of beta auto, not the usual one; and why."""
     usual, chosen = recipe_options(), {}
     for name, default in defaults_of(recipe.model_dump(exclude={"objective": {"gain_scale"}})).items():
         section, _, option = name.partition(".")
         if getattr(getattr(recipe, section), option) == default.value != usual[name].default:
-            chosen[name] = f"Default of {family_of(recipe.model)}: {default.because}."
+            chosen[name] = f"Default of {default.of or family_of(recipe.model)}: {default.because}."
     return chosen
 
 

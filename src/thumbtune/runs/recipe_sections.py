@@ -34,6 +34,7 @@ OF_DENSITY = {  # the densities that use an option
     "mode_scale": ("mode",),
 }
 NUMBERS = (int, float, int | None, float | None)
+GAIN_SCALE_OF_AUTO = 0.5  # with a number of beta it has no effect, as in the recipe of a run whose beta is changed
 FIXED_SHARE = ("dpo", "sft")  # as many likes as dislikes, and likes alone, whatever train.liked_share is
 WHY_NO_WINDOW = {  # for dislikes
     "dpo": ", since both images of a pair share one time",
@@ -186,7 +187,7 @@ class ObjectiveSection(Section):
                     f"{self.name} does not use objective.{option}: leave it out or at {usual}, or choose "
                     f"{OF_OBJECTIVE.get(option, 'kto')}"
                 )
-        if self.beta != "auto" and self.gain_scale != 1:
+        if self.beta != "auto" and self.gain_scale not in (1.0, GAIN_SCALE_OF_AUTO):
             raise values.UnusedOption(
                 "objective.gain_scale works only with beta auto: leave out gain_scale or the number of objective.beta"
             )
@@ -292,6 +293,14 @@ class TrainSection(Section):
         default=[0.0, 1.0],
         description="The window of noise levels of disliked images, [low, high] as shares of the process: 0 is a clean "
         "image, 1 pure noise; sigma for rectified flow. [0.5, 1]: the noisier half. Not used by dpo and sft.",
+    )
+    noise_draws: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="Number of draws of noise and noise level for each image. The reference denoises each of them "
+        "once, so that a step costs less when they repeat; draws of an image cover all noise levels evenly. 0: a new "
+        "draw at each step.",
     )
     timestep_density: Literal["auto", "uniform", "logit-normal", "mode"] = Field(
         default="auto",

@@ -28,8 +28,9 @@ from thumbtune import checksums, locks
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import sweep, write_text, write_whole
+from thumbtune.models.lora_files import is_lora_folder
 from thumbtune.models.protocol import PipelineModel
-from thumbtune.models.weight_files import SAFETENSORS
+from thumbtune.models.weight_files import SAFETENSORS, use_of_lora
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples, lora_copy, objectives
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
@@ -68,6 +69,10 @@ def recipe_in(folder: Path) -> Recipe:
         UsageError: the folder is not a run.
     """
     if not (folder / "recipe.yaml").exists():
+        if folder.is_dir() and all((folder.parent / name).is_file() for name in ("recipe.yaml", records.LABELS)):
+            raise UsageError(f"{folder} is a part of a run; name the run, {folder.parent}.", code="run-part")
+        if is_lora_folder(folder):
+            raise UsageError(f"{folder} is a LoRA and not a run; {use_of_lora(folder)}.", code="run-is-lora")
         raise UsageError(
             f"{folder} is not a run, since it has no recipe.yaml; make a run with `thumbtune train`.",
             code="run-missing",
@@ -278,8 +283,8 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
         stored = records.read_labels(folder, COMPARED)
         if stored != likes.select_columns(list(COMPARED)).to_list():
             raise ThumbtuneError(
-                f"The likes in {recipe.likes} have changed since {folder} was started, so resuming would train "
-                "something else; choose another folder for a new run.",
+                f"The labels in {file} have changed while {folder} was prepared, so resuming would train something "
+                "else; give the same command again.",
                 code="run-likes-changed",
             )
         if not (folder / checksums.SUMS).is_file():  # of an early version, or deleted

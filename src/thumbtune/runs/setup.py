@@ -1,5 +1,6 @@
 """The objects of one training, made from its recipe once: `setup = prepare(recipe)`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from thumbtune.feedback.likes import Split, sizes_of
 from thumbtune.models.buckets import Placement, Shape
 from thumbtune.models.process import Process
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.window import WHOLE
 from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
@@ -24,10 +26,13 @@ from thumbtune.runs.image_sizes import (
     stills_note,
 )
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.recipe_sections import FIXED_SHARE
 from thumbtune.training import trackers
-from thumbtune.training.batches import Batches, Encoded, Progress
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.guards import Advice
+from thumbtune.training.progress import Progress
 from thumbtune.training.trainer import Settings
 
 
@@ -102,10 +107,11 @@ class Setup:
         return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train, self.recipe.frames > 1)]
 
 
-def prepare(recipe: Recipe, *, keep: bool = True, given: Objective | None = None) -> Setup:
-    """Return the setup of a recipe, checked before any long work; `keep` as in `likes_of`.
+def prepare(recipe: Recipe, *, given: Objective | None = None, split_of: Callable[[], Split] | None = None) -> Setup:
+    """Return the setup of a recipe, checked before any long work.
 
-    given: an objective in place of the recipe's
+    given:    an objective in place of the recipe's
+    split_of: gives the feedback in place of that of the recipe's store
 
     Raises:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
@@ -116,7 +122,7 @@ def prepare(recipe: Recipe, *, keep: bool = True, given: Objective | None = None
     build.check_library(recipe)
     trackers.check(recipe.train.report_to)
     objective = given or objectives.objective_of(recipe)
-    split = build.split_of(recipe, keep=keep)
+    split = split_of() if split_of else build.split_of(recipe)
     prompts = build.check_judging(recipe, split)
     check_enough(recipe, objective, split)
     check_labels(recipe, objective, split.train)
@@ -151,7 +157,7 @@ def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progr
 
 def batches_from(encoded: Encoded, process: Process, recipe: Recipe, objective: Objective) -> Batches:
     """Return the batches of a recipe over encoded images."""
-    low, high = recipe.train.disliked_timesteps
+    low, high = WHOLE if recipe.objective.name in FIXED_SHARE else recipe.train.disliked_timesteps
     return Batches(
         encoded=encoded,
         process=process,
@@ -161,5 +167,6 @@ def batches_from(encoded: Encoded, process: Process, recipe: Recipe, objective: 
         timestep_bias=recipe.train.timestep_bias,
         disliked_timesteps=(low, high),
         paired="pairs" in objective.needs,
+        noise_draws=recipe.train.noise_draws,
         seed=recipe.seed,
     )

@@ -21,13 +21,15 @@ from thumbtune.runs import build, monitor, run
 from thumbtune.runs.card_files import write_card
 from thumbtune.runs.forecast import check_memory
 from thumbtune.runs.monitor import Monitor
+from thumbtune.runs.own_labels import split_in
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.reporting import reported
 from thumbtune.runs.setup import Setup, batches_of, prepare
 from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
-from thumbtune.training.batches import Batches, Progress
+from thumbtune.training.batches import Batches
 from thumbtune.training.checkpoint import LOG
+from thumbtune.training.progress import Progress
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
 
@@ -55,7 +57,7 @@ def tune(
     run.refuse_busy(folder)
     run.check(recipe, folder, resume)
     with without_bars():
-        setup = prepare(recipe, given=objective)
+        setup = prepare(recipe, given=objective, split_of=partial(split_in, recipe, folder))
         notes = setup.notes()
     story = {"notes": notes, **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)

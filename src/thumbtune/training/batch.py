@@ -50,6 +50,7 @@ class Batch:
     """Images at one noise level each, ready to be denoised. All tensors have one row per image.
 
     paired: rows 2i and 2i + 1 are the liked and the disliked image of a pair
+    draw:   the number of each row's image, noise, time and condition together, where these repeat; None: all are new
     """
 
     latents: Latents | Ragged
@@ -60,6 +61,7 @@ class Batch:
     weight: Float[Tensor, "b"]
     grade: Float[Tensor, "b"] | None = None
     paired: bool = False
+    draw: Int[Tensor, "b"] | None = None
 
     def __len__(self) -> int:
         return len(self.liked)
@@ -104,4 +106,5 @@ class Batch:
             weight=change(self.weight),
             grade=None if self.grade is None else change(self.grade),
             paired=self.paired,
+            draw=None if self.draw is None else change(self.draw),
         )

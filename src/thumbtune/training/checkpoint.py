@@ -4,6 +4,7 @@
     optimizer.safetensors   the optimiser's slots
     average.safetensors     the EMA of the weights, if there is one
     reference.safetensors   the reference, once it was synced
+    reference_errors.safetensors    its known errors, if noise draws repeat
     steps.jsonl             the run's log up to here, from which a damaged one is restored
     state.json              step, reference point, beta, broken steps in a row, and with fp16 the scale of the loss;
                             the hash of every file, of the run's steps.jsonl up to here, and of itself
@@ -35,6 +36,7 @@ from thumbtune.training.trainer import Training
 VERSION = 4
 WITHOUT_HASHES = 3  # the version before, which is read as well
 STATE = "state.json"
+ERRORS = "reference_errors"
 LOG = records.STEPS  # of the run: a line for every step
 
 
@@ -79,7 +81,7 @@ def save(training: Training, run: Path) -> Path:
         with working_folder(partial):
             save_file(_weights(training), partial / "weights.safetensors")
             save_file(_slots(training), partial / "optimizer.safetensors")
-            for name, tensors in (("average", _ema(training)), ("reference", training.model.reference_state())):
+            for name, tensors in _optional_files(training).items():
                 if tensors:
                     save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
             log = (run / LOG).read_bytes() if (run / LOG).is_file() else b""
@@ -98,6 +100,15 @@ def save(training: Training, run: Path) -> Path:
             code="checkpoint-unwritable",
         ) from error
     return target
+
+
+def _optional_files(training: Training) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of the files that not every training has, by name; empty where it has none."""
+    return {
+        "average": _ema(training),
+        "reference": training.model.reference_state(),
+        ERRORS: training.reference_errors.state(),
+    }
 
 
 def _sealed(state: Mapping[str, Any]) -> str:
@@ -187,7 +198,8 @@ def restore(training: Training, folder: Path) -> None:
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
         average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
-        for tensors in (weights, average, reference, *slots.values()):
+        errors = _errors_of_reference(folder, state)
+        for tensors in (weights, average, reference, errors, *slots.values()):
             refuse_not_finite(tensors)
         step, broken = (_count(state[name], name) for name in ("step", "broken"))
         beta, scaler, reference_point = state["beta"], state["scaler"], _reference_point(state)
@@ -197,12 +209,7 @@ def restore(training: Training, folder: Path) -> None:
         optimizer = name_of(slots)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
-    names = dict(training.model.trainable())
-    if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
-        raise ThumbtuneError(
-            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.",
-            code="checkpoint-other-model",
-        )
+    _check_weights(folder, weights, training)
     if slots and optimizer != training.settings.optimizer:
         raise ThumbtuneError(
             f"The checkpoint {folder} was made with train.optimizer={optimizer}, not {training.settings.optimizer}; "
@@ -219,12 +226,40 @@ def restore(training: Training, folder: Path) -> None:
     _check_shapes(folder, slots, average, reference, training)
     _put(training, weights, average)
     training.model.restore_reference(reference)
+    training.reference_errors.restore(errors)
     put_slots(training.optimizer, slots)
     training.reference_point.restore(reference_point)
     training.beta.restore(beta)
     training.step, training.broken = step, broken
     if scaler and training.accelerator.scaler is not None:
         training.accelerator.scaler.load_state_dict(scaler)
+
+
+def _errors_of_reference(folder: Path, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the known errors of the reference; empty without any, as in checkpoints of earlier versions.
+
+    Raises:
+        OSError, ValueError, SafetensorError: they are damaged.
+    """
+    errors = _optional(folder, ERRORS, state.get(ERRORS, False))
+    shapes = {name: tensor.shape for name, tensor in errors.items()}
+    if errors and (shapes.keys() != {"draw", "error"} or shapes["draw"] != shapes["error"]):
+        raise ValueError(f"{ERRORS} does not have an error for each draw")
+    return errors
+
+
+def _check_weights(folder: Path, weights: Mapping[str, Tensor], training: Training) -> None:
+    """Refuse the weights of another model.
+
+    Raises:
+        ThumbtuneError: their names or shapes differ.
+    """
+    names = dict(training.model.trainable())
+    if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.",
+            code="checkpoint-other-model",
+        )
 
 
 def weights_in(folder: Path) -> dict[str, Tensor]:
@@ -329,6 +364,7 @@ def _state(training: Training) -> dict[str, Any]:
         "beta": training.beta.state(),
         "average": bool(_ema(training)),
         "reference": bool(training.model.reference_state()),
+        ERRORS: len(training.reference_errors) > 0,
         "broken": training.broken,
         "scaler": None if scaler is None else scaler.state_dict(),
     }

@@ -23,6 +23,7 @@ from thumbtune.training.step import Step, with_new_names
 
 LIKES, STEPS, STOPPED, ENVIRONMENT = "likes.json", "steps.jsonl", "stopped.json", "environment.json"
 LABELS, BASE, TRACKERS = "likes.parquet", "base.json", "trackers.json"
+EARLIER = {"weight": 1.0}  # what runs of versions without such a column trained with
 LABEL_TYPES = {"image_id": "string", "prompt": "string", "label": "bool", "held_out": "bool"}  # without empty cells
 Count = Annotated[int, Field(ge=0)]
 Number = float | None  # also NaN and infinity, which a training that goes wrong writes
@@ -213,7 +214,7 @@ def read_steps(run: Path) -> list[Step]:
 
 
 def read_labels(run: Path, columns: Collection[str]) -> list[dict[str, Any]]:
-    """Return columns of likes.parquet; a column that it lacks is None in every row, unless LABEL_TYPES names it.
+    """Return columns of likes.parquet; one that it lacks is None in every row, unless LABEL_TYPES or EARLIER names it.
 
     Raises:
         ThumbtuneError: it is missing or damaged, or a column has another type.
@@ -235,7 +236,7 @@ def read_labels(run: Path, columns: Collection[str]) -> list[dict[str, Any]]:
         raise ThumbtuneError(
             f"{file} cannot be read ({brief(error)}); restore it, or train the run again.", code="run-likes-unreadable"
         ) from error
-    return [{name: row.get(name) for name in columns} for row in rows]
+    return [{name: row.get(name, EARLIER.get(name)) for name in columns} for row in rows]
 
 
 def _read(file: Path, kind: Any, advice: str) -> dict[str, Any]:

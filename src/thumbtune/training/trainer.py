@@ -31,19 +31,20 @@ from thumbtune.objective.log_ratio import LogRatio, unit_of
 from thumbtune.objective.protocol import Objective, reads_moved, reads_reference, traits_of
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.objective.validation import loss_of
-from thumbtune.training.batches import Batch, Batches
+from thumbtune.training.batch import Batch
+from thumbtune.training.batches import Batches
 from thumbtune.training.denoising import (
     Reference,
     error,
     error_and_moved,
     reference_error,
-    reference_of,
     without_reference,
 )
 from thumbtune.training.ema import EMA
 from thumbtune.training.failures import MemoryRanOut, TrainingBroke, WentWrong
 from thumbtune.training.measurements import Measurements, measured, step_of
 from thumbtune.training.optimizers import Name, optimizer_of
+from thumbtune.training.reference_errors import ReferenceErrors
 from thumbtune.training.step import Step
 
 __all__ = ["MemoryRanOut", "Settings", "Training", "TrainingBroke", "WentWrong", "train"]
@@ -87,7 +88,8 @@ class Settings:
 class Training:
     """Everything that changes while training, so everything that a checkpoint contains.
 
-    These are the weights and their EMA, the optimiser, beta, the reference point, and a synced reference.
+    These are the weights and their EMA, the optimiser, beta, the reference point, a synced reference, and the
+    reference's errors where draws repeat.
 
     The network is not wrapped for several processes: gradients are summed once a step. So no process waits for the
     backward pass of another, and a process without a finite image needs none.
@@ -113,6 +115,7 @@ class Training:
         self.remedy = LOWER_RATE  # advice for the error, if losses or gradients are not finite
         self.parameters = [parameter for _, parameter in model.trainable()]
         self.ema = EMA(self.parameters, settings.ema)
+        self.reference_errors = ReferenceErrors()
         plain = optimizer_of(settings.optimizer, self.parameters, settings.lr, settings.weight_decay)
         self.optimizer: Any = accelerator.prepare(plain)
 
@@ -182,7 +185,7 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     parts = _parts(training, batches)
     has_reference = _has_reference(training, objective)
     references = [
-        reference_of(training.model, part, training.accelerator, keep_output=reads_moved(objective))
+        training.reference_errors.of(training.model, part, training.accelerator, keep_output=reads_moved(objective))
         if has_reference
         else without_reference(part)
         for part in parts
@@ -241,6 +244,7 @@ def _sync_reference(training: Training) -> bool:
         return False
     training.model.freeze_reference()
     training.reference_point.restore(training.first_reference_point)
+    training.reference_errors.forget()
     training.beta.forget()
     return True
 

@@ -26,7 +26,7 @@ from thumbtune.evaluation.scorers.scoring import PromptedImage, score_images
 from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.files import file_sha256
 from thumbtune.runs import build
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 JUDGE = build.BUNDLED / "judge"
 OPTIONS = LoadOptions(JUDGE)

@@ -17,7 +17,7 @@ from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.score_cache import ScoreCache
 from thumbtune.evaluation.scorers.scoring import BATCH_SIZE, ImageScores, PromptedImage, Team, score_images
 from thumbtune.files import file_sha256
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 Make = Callable[..., list[PromptedImage]]
 Each = Callable[[Image.Image, str], float]

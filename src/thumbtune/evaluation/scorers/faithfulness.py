@@ -1,11 +1,14 @@
 """The bundled judge, the scorer `faithfulness`: a small CLIP that scores how well an emoji shows its prompt.
 
 It knows the concepts of the bundled model and was trained on real emoji only; no tuning run is trained on it. It
-replaces the paper's scorers offline, for emoji images only.
+replaces the paper's scorers offline, for emoji images only. It was trained on one name of each concept; other words for
+it, which the bundled model knows too (`thumbtune concepts`), are replaced by that name before scoring.
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from torch import Tensor
 
 MAX_TOKENS = 12  # the judge was trained on short prompts
 NAME = "faithfulness"
+VOCABULARY = Path(__file__).parents[2] / "bundled" / "vocabulary.json"
+WORD = re.compile(r"\w+(?:['-]\w+)*")
 
 
 def pixels(images: Sequence[Image.Image], size: int) -> Float[Tensor, "b 3 size size"]:
@@ -24,6 +29,33 @@ def pixels(images: Sequence[Image.Image], size: int) -> Float[Tensor, "b 3 size 
     small = [im.convert("RGB").resize((size, size), Image.Resampling.BILINEAR) for im in images]
     stack = np.stack([np.asarray(im) for im in small])
     return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@cache
+def names_of_words() -> Mapping[str, str]:
+    """Return the name of the concept for each word or words that mean it; a name means itself."""
+    concepts = json.loads(VOCABULARY.read_text(encoding="utf-8"))["concepts"]
+    return {word: name for name, words in concepts.items() for word in (name, *words)}
+
+
+def with_names(prompt: str) -> str:
+    """Return a prompt in lower case in which other words for a concept are replaced by its name.
+
+    Of several phrases that begin with one word, the longest counts: "red apple" is a name, and no "red" and "apple".
+
+    >>> with_names("A small Puppy, flat"), with_names("a red apple"), with_names("a pine tree")
+    ('a small dog face, flat', 'a red apple', 'a evergreen tree')
+    """
+    prompt, names = prompt.lower(), names_of_words()
+    words, parts, at, end = list(WORD.finditer(prompt)), list[str](), 0, 0
+    longest = max(len(phrase.split()) for phrase in names)
+    while at < len(words):
+        spans = [(words[at].start(), words[last].end()) for last in range(at, min(at + longest, len(words)))]
+        length = next((n for n in range(len(spans), 0, -1) if prompt[slice(*spans[n - 1])] in names), 1)
+        start, stop = spans[length - 1]
+        parts += [prompt[end:start], names.get(prompt[start:stop], prompt[start:stop])]
+        at, end = at + length, stop
+    return "".join([*parts, prompt[end:]])
 
 
 class FaithfulnessJudge:
@@ -54,6 +86,7 @@ class FaithfulnessJudge:
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Float[Tensor, "n"]:
         """Return the probability, in 0..1, that each image shows its prompt rather than another known concept."""
+        prompts = [with_names(prompt) for prompt in prompts]
         scale = self.clip.logit_scale.exp().detach()
         embedded = self._embed_images(images)
         requested = self._embed_texts([self.requested_concept(prompt) for prompt in prompts])
@@ -70,10 +103,12 @@ class FaithfulnessJudge:
 
     def knows(self, prompt: str) -> bool:
         """Return whether the prompt mentions a known concept."""
-        return any(self.mentions(prompt, concept) for concept in self.concepts)
+        named = with_names(prompt)
+        return any(self.mentions(named, concept) for concept in self.concepts)
 
     def requested_concept(self, prompt: str) -> str:
         """Return the longest known concept in the prompt, or the prompt without its article if there is none."""
+        prompt = with_names(prompt)
         mentioned = [concept for concept in self.concepts if self.mentions(prompt, concept)]
         return max(mentioned, key=len, default=self.without_article(prompt))
 

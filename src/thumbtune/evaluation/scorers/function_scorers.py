@@ -80,7 +80,7 @@ def faithfulness_scorer(folder: Path) -> FunctionScorer:
         return judge.score(images, prompts)
 
     revision = file_sha256(folder / "model.safetensors")[:REVISION_LENGTH]
-    return FunctionScorer(faithfulness.NAME, revision, score, "judge/1")
+    return FunctionScorer(faithfulness.NAME, revision, score, "judge/2")
 
 
 def plugin_id(text: str) -> str:

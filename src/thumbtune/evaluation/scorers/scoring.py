@@ -24,7 +24,7 @@ from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.score_cache import Key, ScoreCache
 from thumbtune.images import rgb
 from thumbtune.memory import ran_out
-from thumbtune.training.batches import Progress, in_images, waiting
+from thumbtune.training.progress import Progress, in_images, waiting
 
 BATCH_SIZE = 8
 SCORED_FRAMES = 4

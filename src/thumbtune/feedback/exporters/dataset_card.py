@@ -9,6 +9,7 @@ import yaml
 
 from thumbtune.errors import plural
 from thumbtune.feedback.exporters.rows import Row
+from thumbtune.feedback.policies import combined_raters
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 COLUMNS = {
@@ -63,6 +64,9 @@ def text_of(repo: str, tally: Tally, license: str | None = None, is_bare: bool =
     rows = tally.likes + tally.dislikes
     header = yaml.safe_dump(dict(header_of(rows, license)), sort_keys=False)
     people = "their names" if names else "pseudonyms, which are hashes with a key that is not here"
+    who_rated = f"Raters have {people}."
+    if any(map(combined_raters, tally.raters)):
+        who_rated = "A label joins the votes of the raters of an image, whom it counts and does not name."
     kept = "Reasons, sources, paths and the metadata inside images were left out."
     no_license = " No licence was given."
     who = "\n".join(f"| {name} | {count} |" for name, count in sorted(tally.raters.items())[:50])
@@ -75,7 +79,7 @@ def text_of(repo: str, tally: Tally, license: str | None = None, is_bare: bool =
         f'```python\nfrom datasets import load_dataset\n\nrows = load_dataset({repo!r}, split="train")\n```',
         f"```sh\nthumbtune import hf://datasets/{repo} --likes likes\n```",
         "| column | is |\n|---|---|\n" + "\n".join(f"| {name} | {what} |" for name, what in COLUMNS.items()),
-        f"Raters have {people}. {kept if is_bare else 'Free text and metadata are as they were.'}",
+        f"{who_rated} {kept if is_bare else 'Free text and metadata are as they were.'}",
         f"Prompts are as people wrote them. The rights in the images were not checked.{'' if license else no_license}",
     ]
     if who:

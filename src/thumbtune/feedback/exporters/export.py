@@ -23,7 +23,7 @@ from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.exporters import folder, parquet, saved, webdataset
 from thumbtune.feedback.exporters.raters import Pseudonyms, pseudonym_key_of
 from thumbtune.feedback.exporters.rows import SHARD_BYTES, Row, row_of
-from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy, check_policy
+from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy, check_policy, combined_raters
 from thumbtune.feedback.store.store import Label, Store
 from thumbtune.files import remove_left, sha256, working_folder
 from thumbtune.locks import is_running
@@ -140,6 +140,8 @@ class _ExportedRows:
     def _count(self, row: Row) -> Row:
         if self.policy in COMBINING_POLICIES:
             row.cells["vote_id"] = None  # a label of several raters is not one vote
+            if combined_raters(str(row.cells["rater"])) is None:  # no name, or pseudonym, among the other rows
+                row.cells["rater"] = f"{self.policy} of 1"
         self.report.rows += 1
         self.report.likes += row.cells["label"] is True
         self.report.dislikes += row.cells["label"] is False

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, plural
-from thumbtune.feedback.images import UnreadableImage, read_image
+from thumbtune.feedback.images import UnreadableImage, check_beginning, read_image
 from thumbtune.feedback.metadata.image_files import parameters_in_file, read_text_file
 from thumbtune.feedback.metadata.parameters import MAX_TEXT, NO_PARAMETERS, Parameters, plain_text, seed_in
 from thumbtune.feedback.quoting import listed, named
@@ -175,7 +175,10 @@ class LikeFolders:
         image, problem, parameters = None, entry.problem, NO_PARAMETERS
         try:
             if not problem:
-                parameters, image = self._parameters(entry.path, lists), partial(read_image, entry.path)
+                parameters = self._parameters(entry.path, lists)
+                if self._has_label(entry) and not parameters.prompt:  # to ask for its prompt would hide what it is
+                    check_beginning(read_image(entry.path))
+                image = partial(read_image, entry.path)
         except UnreadableImage as error:
             problem = str(error)
         liked = next(iter(entry.labels)) if len(entry.labels) == 1 else self.reading.label if not entry.labels else None

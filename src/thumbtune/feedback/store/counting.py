@@ -36,6 +36,18 @@ def busiest_raters(session: Session, limit: int | None = None) -> list[str]:
     return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(limit)))
 
 
+def skips(session: Session) -> int:
+    """Return how many latest votes are skips."""
+    skipped = select(func.count()).where(Vote.sequence.in_(latest_sequences()), Vote.kind == "skip")
+    return session.scalar(skipped) or 0
+
+
+def extent(session: Session) -> tuple[int, int | None]:
+    """Return the number of votes, and the place of the last one."""
+    count, last = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
+    return count, last
+
+
 def prompts(session: Session, newest: int) -> Iterator[str]:
     """Yield the prompt of each image whose id is at most `newest`.
 
@@ -57,12 +69,6 @@ def variety(session: Session) -> Variety:
         prompts=session.scalar(select(func.count(StoredImage.prompt.distinct()))) or 0,
         multi_prompt_images=session.scalar(select(func.count()).select_from(shared)) or 0,
     )
-
-
-def skips(session: Session) -> int:
-    """Return how many latest votes are skips."""
-    latest = Vote.sequence.in_(latest_sequences())
-    return session.scalar(select(func.count()).where(latest, Vote.kind == "skip")) or 0
 
 
 def counts(session: Session) -> Counts:

@@ -3,7 +3,7 @@
 Others may write at the same time: what two processes insert at once is stored once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -217,6 +217,13 @@ def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, StoredImag
     for image in images.values():
         check_row(image)
     return images
+
+
+def files_of(session: Session, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield (sha256, file) of the stored images with these hashes; of several prompts too, since the file is one."""
+    for part in in_parts(digests):
+        images = select(StoredImage.sha256, StoredImage.file).where(StoredImage.sha256.in_(part)).distinct()
+        yield from session.execute(images)
 
 
 def votes_by_id(session: Session, ids: Iterable[str]) -> dict[str, StoredVote]:

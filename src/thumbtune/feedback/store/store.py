@@ -6,7 +6,7 @@ their mind votes again, or takes a vote back with `undo`. The latest vote of eac
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from thumbtune.feedback.store.erased_raters import ErasedRaters, erased_in
 from thumbtune.feedback.store.erasure import TABLES, Erased, check_rater, erase, erasing
 from thumbtune.feedback.store.hold import make_and_hold, release
 from thumbtune.feedback.store.image_storage import ImageStorage, storage_at
-from thumbtune.feedback.store.intake import NewImage, NewVote, VoteResult, add_images, add_votes
+from thumbtune.feedback.store.intake import NewImage, NewVote, VoteResult, add_images, add_votes, files_of
 from thumbtune.feedback.store.labels import Label, labels_in
 from thumbtune.feedback.store.location import STORE_FILE, check_is_store, is_store
 from thumbtune.feedback.store.order import latest_votes, times_of
@@ -44,7 +44,7 @@ from thumbtune.feedback.store.reconciliation import (
     make_latest,
     undo_imported,
 )
-from thumbtune.feedback.store.tables import DamagedCell, ImageLocation, StoredImage, Vote, now
+from thumbtune.feedback.store.tables import DamagedCell, ImageLocation, StoredImage, now
 from thumbtune.feedback.store.votes import (
     Details,
     Kind,
@@ -253,6 +253,11 @@ class Store:
         """Return the path or URL of an image's file."""
         return self._storage.address(image.file)
 
+    def addresses(self, digests: Iterable[str]) -> dict[str, str]:
+        """Return the path or URL of each of the images with these sha256 that the store has."""
+        with self.reading() as session:
+            return {digest: self._storage.address(file) for digest, file in files_of(session, digests)}
+
     def read(self, image: StoredImage) -> bytes:
         """Return the image's bytes, as they were added.
 
@@ -297,9 +302,7 @@ class Store:
             return add_votes(session, self.storage, votes)
 
     def undo(self, vote_id: str, *, rater: str) -> str:
-        """Undo a vote, so that the rater's vote before it counts again; return the id of the undo.
-
-        A vote undone twice has one undo.
+        """Undo a vote, so that the rater's vote before it counts again; return the id of its one undo.
 
         Raises:
             ThumbtuneError: there is no such vote, it is another rater's, or it is itself an undo.
@@ -349,8 +352,6 @@ class Store:
     def erase(self, rater: str) -> Erased:
         """Delete all votes of a rater for good, also in the tables made of them; return what that changed.
 
-        If the process is killed amid this, a second call completes it.
-
         Raises:
             UsageError: the rater has no votes.
             ThumbtuneError: something could not be deleted; a second call goes on.
@@ -381,8 +382,7 @@ class Store:
     def state(self) -> list[Any]:
         """Return numbers that every vote, undo and erasure changes, and the location of the images."""
         with self.reading() as session:
-            votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
-        return [*votes, self._storage.address("")]
+            return [*counting.extent(session), self._storage.address("")]
 
     def busiest_raters(self, limit: int | None = None) -> list[str]:
         """Return the raters with the most likes and dislikes that were not undone, most first; all without a limit."""

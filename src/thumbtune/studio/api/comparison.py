@@ -1,5 +1,7 @@
 """The images of an evaluated run beside those of its base, and what its gates say."""
 
+from functools import lru_cache
+from pathlib import Path as File
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path
@@ -80,12 +82,28 @@ def compared(site: Studio, person: Owner, name: RunName, side: Side, prompt: Num
 
 
 def _duel(site: Site, name: str) -> "DuelFolder":
-    from thumbtune.evaluation.duel_folder import is_duel, read_duel  # at the first request
+    from thumbtune.evaluation.duel_folder import is_duel  # at the first request
 
     folder = place_of(site).run(name) / FOLDER
     if not is_duel(folder):
         raise ThumbtuneError(f"The run {name} has no evaluation yet; evaluate it.", code="run-not-evaluated")
+    return _read(folder, tuple((file.name, *_size_and_time(file)) for file in sorted(folder.glob("*.*"))))
+
+
+@lru_cache(maxsize=4)
+def _read(folder: File, files: tuple[object, ...]) -> "DuelFolder":
+    """Return the duel in a folder, read once for all of its images; `files` tells whether it has changed."""
+    from thumbtune.evaluation.duel_folder import read_duel
+
     return read_duel(folder)
+
+
+def _size_and_time(file: File) -> tuple[int, int]:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:  # while it is written again
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _pair(duel: "DuelFolder", prompt: int, seed: int) -> Pair:

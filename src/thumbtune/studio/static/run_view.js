@@ -15,6 +15,10 @@ export class RunView {
   constructor(changed, next) {
     Object.assign(this, { changed, next, name: null, source: null, due: false });
     new ResizeObserver(() => this.#later()).observe(at("plots"));
+    document.addEventListener("visibilitychange", () => { // a browser has six lines to one host, for all its tabs
+      if (document.hidden) this.source?.close();
+      else if (this.name && this.job && isActive(this.job)) this.open(this.name, this.job, Boolean(this.run));
+    });
   }
 
   // Show a run; `job` is the newest one that writes it, if the studio has one, and `isBegun` whether it has a folder.

@@ -11,6 +11,7 @@ const QUEUE = `${PREFIX}vote:`;
 const HISTORY = `${PREFIX}history`;
 const AT_ONCE = 50;
 const KEPT = 60; // judged images that can be looked back at
+const PATIENCE_MS = 20_000; // with one answer; a lost one is asked for again
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 const listeners = { waiting: new Set(), refused: new Set() };
@@ -98,7 +99,8 @@ export const history = () => {
 export const setHistory = (entries) => write(HISTORY, JSON.stringify(entries.slice(-KEPT)));
 
 const post_ = async (batch) => {
-  const answer = await post("votes", { store: person.store, votes: batch.map(([, entry]) => entry) });
+  const body = { store: person.store, votes: batch.map(([, entry]) => entry) };
+  const answer = await post("votes", body, { signal: AbortSignal.timeout(PATIENCE_MS) });
   answer.results.forEach((result, place) => {
     if (!result.stored) for (const hear of listeners.refused) hear(result.message, batch[place][1]);
     remove(batch[place][0]);

@@ -124,6 +124,11 @@ def test_with_the_base_as_reference_the_first_log_ratios_are_what_the_lora_gaine
     whole = tune(read_recipe(None, settings(six_of_each, base, start, *more)), tmp_path / "whole", quiet)
     rows = [step.as_dict() for step in whole]
     assert rows[0]["liked_log_ratio"]
+    begun = tune(read_recipe(None, settings(six_of_each, base, start, *more)), tmp_path / "broken", quiet)
+    assert [next(begun).step for _ in range(2)] == [1, 2]
+    del begun
+    again = tune(read_recipe(None, settings(six_of_each, base, start, *more)), tmp_path / "broken", quiet, resume=True)
+    assert [{**step.as_dict(), "seconds": 0} for step in again] == [{**row, "seconds": 0} for row in rows[2:]]
     last = next(iter(tune(read_recipe(None, settings(six_of_each, base, start)), tmp_path / "last", quiet))).as_dict()
     assert not last["liked_log_ratio"] and not last["disliked_log_ratio"]
     plain = ["train.lr=1e-12", *settings(six_of_each, base, start)[:2], *SMALL]

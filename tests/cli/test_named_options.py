@@ -22,17 +22,19 @@ Call = Callable[..., tuple[int, str, str]]
 VALUES = {
     **{"model": "sd", "likes": "mine", "steps": "200", "batch": "8", "lr": "1e-4", "rank": "8", "alpha": "4"},
     **{"objective": "bco", "beta": "5000", "size": "512", "precision": "bf16", "seed": "7"},
+    **{"start": "mine.safetensors", "reference": "base"},
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_by_its_own_name_is_that_of_set(call: Call, name: str) -> None:
-    own = call("recipe", f"--{name}", VALUES[name], "--model", "tiny-emoji-64")
+    start = ["--set", "lora.start=other.safetensors"] if name == "reference" else []  # which it needs
+    own = call("recipe", f"--{name}", VALUES[name], "--model", "tiny-emoji-64", *start)
     if name == "model":
         own = call("recipe", "--model", "tiny-emoji-64")
         assert own[1] == call("recipe")[1] != call("recipe", "flux")[1]
         return
-    by_set = call("recipe", "--set", f"{OPTIONS[name]}={VALUES[name]}")
+    by_set = call("recipe", "--set", f"{OPTIONS[name]}={VALUES[name]}", *start)
     assert own == by_set and own[0] == 0 and own[1] != call("recipe")[1]
 
 
@@ -107,7 +109,7 @@ def test_names_of_other_trainers_lead_to_ours_in_a_recipe_and_behind_set(
 def test_help_lists_the_commands_in_the_order_of_use(call: Call) -> None:
     code, out, _ = call("--help")
     listed = [word for word in re.findall(r"^\W*([a-z]+)  +[A-Z]", out, re.MULTILINE)]
-    assert code == 0 and listed == list(PANEL_OF) and listed[:4] == ["generate", "import", "likes", "train"]
+    assert code == 0 and listed == list(PANEL_OF) and listed[:4] == ["generate", "import", "studio", "likes"]
     assert [out.index(panel) for panel in PANELS] == sorted(out.index(panel) for panel in PANELS)
     assert set(typer.main.get_command(app).commands) == set(PANEL_OF)  # type: ignore[attr-defined]
 

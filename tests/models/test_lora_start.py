@@ -132,6 +132,16 @@ def test_the_first_prediction_and_the_result_are_those_of_the_file(
     close(told(chained), trained)
 
 
+def test_the_reference_may_be_the_base_whose_denoiser_has_no_lora(make: Any, base: str, tmp_path: Path) -> None:
+    path = of_kohya(tmp_path, make(ALL, {}, rank=rank, alpha=alpha))
+    pipeline = fresh(base)
+    model = adapter_of(pipeline, replace(begin(pipeline, files_of(path), base), is_reference=False))
+    close(told(model), put_on(base, path))
+    with model.reference():
+        assert all(torch.equal(a, b) for a, b in zip(told(model), told(adapter_of(fresh(base))), strict=True))
+    assert (told(model)[0] - told(started(base, path))[0]).abs().max() == 0
+
+
 def test_layers_of_the_text_encoder_are_written_as_they_were_read(make: Any, base: str, tmp_path: Path) -> None:
     layers = make(ALL, WORDS, rank=rank, alpha=alpha)
     model = started(base, of_kohya(tmp_path, layers))

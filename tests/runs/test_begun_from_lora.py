@@ -116,6 +116,27 @@ def test_a_run_may_begin_from_another_run(six_of_each: Path, base: str, start: P
 
 
 @pytest.mark.slow
+def test_with_the_base_as_reference_the_first_log_ratios_are_what_the_lora_gained(
+    six_of_each: Path, base: str, start: Path, tmp_path: Path
+) -> None:
+    save_file({key: value for key, value in load_file(start).items() if key.startswith("lora_unet")}, start)
+    more = ("lora.reference=base", "train.lr=0.01")
+    whole = tune(read_recipe(None, settings(six_of_each, base, start, *more)), tmp_path / "whole", quiet)
+    rows = [step.as_dict() for step in whole]
+    assert rows[0]["liked_log_ratio"]
+    begun = tune(read_recipe(None, settings(six_of_each, base, start, *more)), tmp_path / "broken", quiet)
+    assert [next(begun).step for _ in range(2)] == [1, 2]
+    del begun
+    again = tune(read_recipe(None, settings(six_of_each, base, start, *more)), tmp_path / "broken", quiet, resume=True)
+    assert [{**step.as_dict(), "seconds": 0} for step in again] == [{**row, "seconds": 0} for row in rows[2:]]
+    last = next(iter(tune(read_recipe(None, settings(six_of_each, base, start)), tmp_path / "last", quiet))).as_dict()
+    assert not last["liked_log_ratio"] and not last["disliked_log_ratio"]
+    plain = ["train.lr=1e-12", *settings(six_of_each, base, start)[:2], *SMALL]
+    other = next(iter(tune(read_recipe(None, plain), tmp_path / "plain", quiet))).as_dict()
+    assert rows[0]["reference_error"] == other["reference_error"] != last["reference_error"]
+
+
+@pytest.mark.slow
 def test_the_baseline_of_an_evaluation_is_the_lora(
     call: Call, likes: Path, base: str, start: Path, small: list[str], tmp_path: Path
 ) -> None:
@@ -134,6 +155,12 @@ def test_the_baseline_of_an_evaluation_is_the_lora(
     assert "Traceback" not in call("evaluate", tmp_path / "run", "--against", base, "--out", tmp_path / "plain")[2]
     plain = json.loads((tmp_path / "plain" / "verdict.json").read_text())
     assert base.endswith(plain["against"]) and "the LoRA that it began from" in plain["no_agreement"]
+
+
+def test_a_reference_needs_a_lora_to_begin_from() -> None:
+    with refused("option-unused", naming="lora.reference works only with lora.start"):
+        read_recipe(None, ["lora.reference=base"])
+    assert read_recipe(None, ["lora.start=a.safetensors", "lora.reference=base"]).lora.reference == "base"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ SCREENS = {
     "train": "/train",
     "compare": "/compare",
     "blind": "/blind",
+    "export": "/export",
 }
 
 

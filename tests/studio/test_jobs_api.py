@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clients
 from fastapi.testclient import TestClient
 from made_runs import a_run, evaluate
-from studio_store import png
+from studio_store import Clients, png
 
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.runs.recipe import Recipe, write_recipe

@@ -57,6 +57,11 @@ STATES = {
         "document.querySelectorAll('.option').length > 50 && document.querySelector('#runs article')",
     ),
     "run": ("/train#run=first", "true", "document.querySelectorAll('#samples img').length === 3"),
+    "round": (
+        "/train#run=first",
+        "[...document.querySelectorAll('#run-actions button')].find((one) => one.textContent === 'Next round').click()",
+        "document.getElementById('rounds').textContent",
+    ),
     "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
     "blind": ("/blind", "true", "document.querySelectorAll('#tests article').length === 2 && source.options.length"),
     "pair": (
@@ -70,10 +75,12 @@ STATES = {
         "document.querySelector('#tests a[href^=\"#result\"]').click()",
         "!document.getElementById('result').hidden",
     ),
+    "export": ("/export", "true", "document.querySelector('#files li') && document.getElementById('card').textContent"),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
 }
 
 READY = {
+    "round": "Boolean(document.querySelector('#run-actions button'))",
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
     "/blind": "document.querySelectorAll('#tests article').length",
@@ -102,7 +109,7 @@ def brought(page: Page, state: str) -> None:
     _, act, sign = STATES[state]
     page.wait_for("document.readyState === 'complete'")
     if act != "true":
-        page.wait_for(READY.get(page.value("location.pathname"), "true"))
+        page.wait_for(READY.get(state) or READY.get(page.value("location.pathname"), "true"))
         for part in act.split("; "):
             page.value(f"void ({part})")
             time.sleep(0.2)

@@ -14,6 +14,7 @@ from made_runs import a_run, evaluate
 from running import Studio
 from studio_store import fill, png
 
+from thumbtune.feedback.store.browsing import Query, list_images
 from thumbtune.feedback.store.store import Store
 
 pytestmark = needs_chromium
@@ -242,4 +243,51 @@ def test_pairs_are_compared_by_keys(browser: Browser, studio: Studio, root: Path
     page.press("s")
     assert page.value(clipped) == "none"
     assert page.value("document.getElementById('beside').ariaPressed") == "true"
+    assert page.complaints == []
+
+
+def unrated(root: Path) -> list[tuple[str, str | None, int | None]]:
+    """The prompt, model and seed of each image without a vote."""
+    with Store.open(root / "likes") as store:
+        found = list_images(store, "me", Query(label="unrated"), 100)
+    return [(one.image.prompt, one.image.model, one.image.seed) for one in found]
+
+
+@pytest.mark.slow
+def test_a_run_leads_to_the_next_round_and_its_results_are_taken_away(
+    browser: Browser, studio: Studio, root: Path
+) -> None:
+    page = page_of(browser, studio, "train")
+    begin(page, "mine", 2)
+    until(lambda: "Done" in page.value(STATE))
+    page.wait_for("[...document.querySelectorAll('#run-actions button')].some(one => one.textContent === 'Next round')")
+    choose(page, "Next round")
+    fill_in(page, {"next-per-prompt": "2", "next-limit": "2", "next-prompts": "a new dragon"})
+    page.click("#next-start")
+    until(lambda: "Done" in page.value("document.getElementById('rounds').textContent"))
+    made = unrated(root)
+    assert sorted(prompt for prompt, *_ in made) == ["a new dragon"] * 2 + ["a red heart"] * 2
+    assert {model for _, model, _ in made} == {"tiny-emoji-64+mine"} and len({seed for *_, seed in made}) == 4
+    assert "of 4 unrated images" in page.value("document.getElementById('rounds').textContent")
+
+    fill_in(page, {"next-reference": "base"})
+    page.click("#next-train")
+    page.wait_for("document.getElementById('name').value === 'mine-2'")
+    page.wait_for("document.getElementById('option-lora.start')?.value === 'runs/mine'")
+    assert page.value("document.getElementById('option-lora.reference').value") == "base"
+    page.click("#start")
+    page.wait_for("location.hash === '#run=mine-2'")
+    until((root / "runs" / "mine-2" / "lora").is_dir)
+    assert (root / "runs" / "mine-2" / "own" / "start").is_dir()
+
+    page = page_of(browser, studio, "export?run=mine")
+    page.wait_for("document.querySelectorAll('#files li').length === 3")
+    page.click("#export-start")
+    page.wait_for("Boolean(document.querySelector('#exports a'))")
+    page.click("#merge-start")
+    page.wait_for("Boolean(document.querySelector('#merges a'))")
+    sizes = "[...document.querySelectorAll('#exports .quiet, #merges .quiet')].map(one => one.textContent)"
+    page.wait_for(f"{sizes}.filter(text => /(KB|MB)$/.test(text)).length === 2")
+    assert (root / "exports" / "mine-merged" / "model_index.json").is_file()
+    assert not [file for file in (root / "exports").rglob("*.parquet") if b'"me"' in file.read_bytes()]
     assert page.complaints == []

@@ -27,6 +27,7 @@ from thumbtune.cli.order import PANEL_OF, InOrderOfUse
 from thumbtune.cli.progress import bar
 from thumbtune.cli.push import push, push_likes
 from thumbtune.cli.recipe_options import named_options
+from thumbtune.cli.round import round_
 from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.stops import stopping
 from thumbtune.cli.studio import studio
@@ -59,6 +60,7 @@ _add("generate", generate, CommandOfImages)
 for _name, _command in {
     "import": import_,
     "merge": merge,
+    "round": round_,
     "duel": duel,
     "report": report,
     "push": push,

@@ -13,7 +13,7 @@ LABEL, TRAIN, JUDGE, USE, MORE = (
 )
 PANELS = {
     LABEL: ("generate", "import", "studio", "likes"),
-    TRAIN: ("train", "recipe"),
+    TRAIN: ("train", "recipe", "round"),
     JUDGE: ("evaluate", "verdict", "report", "duel", "scorers", "human"),
     USE: ("merge", "push"),
     MORE: ("demo", "concepts", "doctor", "paper"),

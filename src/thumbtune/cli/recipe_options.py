@@ -22,6 +22,8 @@ OPTIONS = {  # in the order of help
     "lr": "train.lr",
     "rank": "lora.rank",
     "alpha": "lora.alpha",
+    "start": "lora.start",
+    "reference": "lora.reference",
     "objective": "objective.name",
     "beta": "objective.beta",
     "size": "train.size",

@@ -1,7 +1,8 @@
 """A LoRA to begin from, of any trainer: its layers on the denoiser are trained on, and those on text encoders stay.
 
 Ranks, alphas and layers are those of the file. The reference is the model with this LoRA, so that the first log-ratios
-are 0. The result is the whole LoRA: the layers of the text encoders are written as they were read.
+are 0; or the base, whose denoiser has no LoRA, so that they are what the LoRA has gained. Text encoders have their
+layers either way. The result is the whole LoRA: the layers of the text encoders are written as they were read.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,15 +35,17 @@ class StartedLoRA:
     layers: those of the denoiser
     beside: those of the text encoders, by the part of the pipeline
     quantize, about: as in `LoRA`
+    is_reference: whether the network with these layers is the reference, and not the one without
     """
 
     layers: Mapping[str, PlacedLayer]
     beside: Mapping[str, Still]
     quantize: Bits | None = None
     about: Callable[[], Mapping[str, str]] = dict
+    is_reference: bool = True
 
     def on(self, network: nn.Module, seed: int = 0) -> Adapters:
-        """Add the layers to a network, and return it with its reference, which is the network with them.
+        """Add the layers to a network, and return it with its reference.
 
         Raises:
             UsageError: it is a DoRA, whose base must not be quantised.
@@ -61,7 +64,8 @@ class StartedLoRA:
         network.peft_config["default"].target_modules = set(self.layers)  # type: ignore[index]  # PEFT shortens them
         activate(network, ["default"])  # which makes them trainable
         adapters = Adapters(network, self.about, self.beside)
-        adapters.freeze_reference()
+        if self.is_reference:
+            adapters.freeze_reference()
         return adapters
 
 

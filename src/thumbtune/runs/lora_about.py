@@ -37,8 +37,8 @@ def lora_of(recipe: Recipe, pipeline: Any, about: Callable[[], Mapping[str, str]
     quantize = bits if training and bits != "no" else None
     if section.start is not None:
         begun = lora_start.begin(pipeline, lora_start.files_of(Path(section.start)), recipe.model)
-        return replace(begun, quantize=quantize, about=about)
-    own = {**section.model_dump(exclude={"start"}), "targets": _targets(section.targets, pipeline)}
+        return replace(begun, quantize=quantize, about=about, is_reference=section.reference == "last")
+    own = {**section.model_dump(exclude={"start", "reference"}), "targets": _targets(section.targets, pipeline)}
     return LoRA(**own, quantize=quantize, about=about)
 
 

@@ -63,7 +63,12 @@ class LoraSection(Section):
     start: Annotated[str | None, BeforeValidator(values.text_of)] = Field(
         default=None,
         description="A LoRA to begin from, in the form of diffusers, kohya or PEFT: a .safetensors file, a folder or a "
-        "run. It gives the rank, alpha and layers, and is the reference too. Default: a new one.",
+        "run. It gives the rank, alpha and layers. Default: a new one.",
+    )
+    reference: Literal["last", "base"] = Field(
+        default="last",
+        description="With lora.start: the reference that training holds on to. last: the model with that LoRA, so that "
+        "each round may move as far; base: the model without it, so that all rounds together stay near the base.",
     )
     rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices: higher learns more, in a larger file.")
     alpha: float = Field(default=16.0, gt=0, description="Scale of the LoRA: its update is multiplied by alpha / rank.")
@@ -92,10 +97,18 @@ class LoraSection(Section):
     @model_validator(mode="after")
     def _refuse_unused_options(self) -> Self:
         for option, field in type(self).model_fields.items():
-            if self.start is not None and option != "start" and getattr(self, option) != field.default:
+            if (
+                self.start is not None
+                and option not in {"start", "reference"}
+                and getattr(self, option) != field.default
+            ):
                 raise values.UnusedOption(
                     f"lora.{option} is not used with lora.start, whose file gives it: leave out one of them"
                 )
+        if self.reference != "last" and self.start is None:
+            raise values.UnusedOption(
+                "lora.reference works only with lora.start: leave it out, or name a LoRA to begin from"
+            )
         for option in ("conv_rank", "conv_alpha"):
             if getattr(self, option) is not None and self.targets != "with-convolutions":
                 raise values.UnusedOption(

@@ -39,6 +39,7 @@ PAGES = (
     Page("train", "/train", "Train"),
     Page("compare", "/compare", "Compare"),
     Page("blind", "/blind", "Blind test", for_raters=True, rail="Blind"),
+    Page("export", "/export", "Export"),
 )
 PAGE_OF = {page.path: page for page in PAGES}
 

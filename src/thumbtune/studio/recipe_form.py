@@ -14,12 +14,14 @@ import yaml
 from thumbtune.errors import UsageError
 from thumbtune.feedback.store.votes import check_text
 from thumbtune.plugins import is_own
+from thumbtune.runs.next_training import next_settings
 from thumbtune.runs.recipe import SHIPPED_RECIPES, Recipe, read_recipe, recipe_options, with_settings
 from thumbtune.studio.jobs.commands import Place, checked_model
 
 PresetName = Literal["quick", "standard", "careful"]
 FIRST = ("model", "train.steps", "train.lr", "objective.beta", "lora.rank", "label_policy")  # shown without a search
 OURS = "likes"  # the studio's own store, which no request changes
+BEGUN = ("lora.start", "lora.reference")  # of a training that begins from a run
 MAX_VALUE = 2000  # characters
 WHERE = "The settings"
 
@@ -121,6 +123,19 @@ def preset_settings(name: PresetName, recipe: Recipe) -> dict[str, str]:
     }
     values = flat(recipe)
     return {key: text_of(value) for key, value in wanted.items() if value != values[key]}
+
+
+def settings_after(run: Path, reference: Literal["last", "base"]) -> dict[str, str]:
+    """Return the settings of the training that begins from a run's LoRA: those of the run that are no defaults.
+
+    Raises:
+        ThumbtuneError: its recipe cannot be read, or it has no LoRA.
+    """
+    recipe = read_recipe(run / "recipe.yaml", [])
+    own, usual = flat(recipe), flat(read_recipe(None, [f"model={recipe.model}"]))
+    begun = next_settings(recipe, run, reference)
+    kept = {key: text_of(value) for key, value in own.items() if value != usual[key] and not key.startswith("lora.")}
+    return {key: value for key, value in kept.items() if key != OURS} | {key: begun[key] for key in BEGUN}
 
 
 def checked_recipe(name: str | None, settings: Mapping[str, str], place: Place) -> Recipe:

@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
-from thumbtune.feedback.store.judging import stands
+from thumbtune.feedback.store.judging import has_latest, stands
 from thumbtune.feedback.store.order import ORDER, ORDERED_AT, in_parts
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.tables import StoredImage, Vote
@@ -113,9 +113,9 @@ def _conditions(query: Query) -> list[ColumnElement[bool]]:
     if query.label == "unrated":
         conditions.append(~_has_vote(query.rater))
     elif query.label == "disagreement":
-        conditions += [_has_latest("like", None), _has_latest("dislike", None)]
+        conditions += [has_latest("like", None), has_latest("dislike", None)]
     elif query.label != "all":
-        conditions.append(_has_latest(query.label, query.rater))
+        conditions.append(has_latest(query.label, query.rater))
     return conditions
 
 
@@ -123,19 +123,6 @@ def _has_vote(rater: str | None) -> ColumnElement[bool]:
     vote = aliased(Vote)
     of_rater = [] if rater is None else [vote.rater == rater]
     return exists().where(vote.picture_id == StoredImage.id, stands(vote), *of_rater)
-
-
-def _has_latest(kind: str, rater: str | None) -> ColumnElement[bool]:
-    """Return whether the latest vote of some rater, or of this one, is of a kind."""
-    vote, later = aliased(Vote), aliased(Vote)
-    of_rater = [] if rater is None else [vote.rater == rater]
-    is_later = tuple_(*_order_of(later)) > tuple_(*_order_of(vote))
-    outranked = exists().where(later.picture_id == vote.picture_id, later.rater == vote.rater, is_later, stands(later))
-    return exists().where(vote.picture_id == StoredImage.id, vote.kind == kind, stands(vote), ~outranked, *of_rater)
-
-
-def _order_of(vote: Any) -> tuple[Any, ...]:
-    return (func.coalesce(vote.ordered_at, vote.created_at), vote.created_at, vote.sequence)
 
 
 def _with_votes(session: Session, images: Sequence[StoredImage], rater: str) -> list[Listed]:

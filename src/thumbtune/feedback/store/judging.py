@@ -4,22 +4,29 @@ Next come the images on which the rater has no vote, in an order of the rater's 
 
     x = (a * id + b) mod m,   place = (x * x) mod m,   m = 2^31 - 1,
 
-with a and b from the rater's name. Equal places, which are rare, are ordered by id.
+with a and b from the rater's name. Equal places, which are rare, are ordered by id. Other orders put some images before
+all others, and these in the order above:
+
+    newest          the images that came last
+    uncertain       those of which a run is least certain (uncertainty.py)
+    disagreement    those that other raters both like and dislike, then those that another rater judged
 """
 
 import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, case, cast, exists, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from thumbtune.feedback.store.order import ORDER
 from thumbtune.feedback.store.store import Store
-from thumbtune.feedback.store.tables import StoredImage, Vote
+from thumbtune.feedback.store.tables import StoredImage, Uncertainty, Vote
 
 PRIME = 2**31 - 1
-Order = Literal["random", "newest"]
+PER_UNIT, MOST_UNCERTAINTY = 10**12, 10**5  # places of an uncertainty: whole numbers of at most 17 digits
+NO_UNCERTAINTY = PER_UNIT * MOST_UNCERTAINTY
+Order = Literal["random", "newest", "uncertain", "disagreement"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +75,29 @@ def next_images(
     Args:
         after: the place of the last image that the rater has already.
     """
-    place = -StoredImage.id if order == "newest" else place_of(rater)
+    place = _place_in(order, rater)
     wanted = select(place.label("place"), StoredImage).where(~exists().where(*_votes_of(rater, StoredImage.id)))
     if after is not None:
         wanted = wanted.where(tuple_(place, StoredImage.id) > tuple_(after.place, after.image))
     with store.reading() as session:
         rows = session.execute(wanted.order_by(place, StoredImage.id).limit(limit)).all()
     return [(Place(number, image.id), image) for number, image in rows]
+
+
+def _place_in(order: Order, rater: str) -> ColumnElement[int]:
+    """Return the place of an image in an order, as an expression of SQL; a whole number of at most 18 digits."""
+    if order == "newest":
+        return -StoredImage.id
+    if order == "uncertain":
+        found = select(Uncertainty.value).where(Uncertainty.picture_id == StoredImage.id).scalar_subquery()
+        bounded = case((found < MOST_UNCERTAINTY, found), else_=MOST_UNCERTAINTY)
+        place = cast(bounded * PER_UNIT, BigInteger)
+        return case((found.is_(None), NO_UNCERTAINTY + place_of(rater)), else_=place)
+    if order == "disagreement":
+        differ = has_latest("like", None) & has_latest("dislike", None)
+        judged = has_latest("like", None) | has_latest("dislike", None)
+        return case((differ, 0), (judged, PRIME), else_=2 * PRIME) + place_of(rater)
+    return place_of(rater)
 
 
 def place_of(rater: str) -> ColumnElement[int]:
@@ -90,6 +113,19 @@ def stands(vote: Any) -> ColumnElement[bool]:
     """Return whether a vote is no undo, and was not undone."""
     undo = aliased(Vote)
     return (vote.kind != "undo") & ~exists().where(undo.undoes == vote.id)
+
+
+def has_latest(kind: str, rater: str | None) -> ColumnElement[bool]:
+    """Return whether the latest vote of some rater, or of this one, is of a kind."""
+    vote, later = aliased(Vote), aliased(Vote)
+    of_rater = [] if rater is None else [vote.rater == rater]
+    is_later = tuple_(*_order_of(later)) > tuple_(*_order_of(vote))
+    outranked = exists().where(later.picture_id == vote.picture_id, later.rater == vote.rater, is_later, stands(later))
+    return exists().where(vote.picture_id == StoredImage.id, vote.kind == kind, stands(vote), ~outranked, *of_rater)
+
+
+def _order_of(vote: Any) -> tuple[Any, ...]:
+    return (func.coalesce(vote.ordered_at, vote.created_at), vote.created_at, vote.sequence)
 
 
 def _votes_of(rater: str, image: Any) -> list[ColumnElement[bool]]:

@@ -25,6 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from thumbtune.feedback.quoting import shown
 
 Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite auto-increments INTEGER only, which has 64 bits
+JOB_KINDS = ("generate", "train", "evaluate", "round", "merge", "export")
 
 
 class DamagedCell(Exception):
@@ -154,12 +155,23 @@ class ErasureKey(Table):
     key: Mapped[str] = mapped_column(String(64))
 
 
+class Uncertainty(Table):
+    """How uncertain a run is of an image: the distance of its log-ratio from the reference point (uncertainty.py)."""
+
+    __tablename__ = "uncertainty"
+
+    picture_id: Mapped[int] = mapped_column(ForeignKey("pictures.id"), primary_key=True, autoincrement=False)
+    value: Mapped[float] = mapped_column(Float)
+    run: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+
+
 class Job(Table):
     """One job of the studio: a command that runs in a process of its own (jobs.py)."""
 
     __tablename__ = "jobs"
     __table_args__ = (
-        CheckConstraint("kind IN ('generate', 'train', 'evaluate')", name="job_kind_is_known"),
+        CheckConstraint(f"kind IN {JOB_KINDS}", name="job_kind_is_known"),
         CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'stopped')", name="job_state_is_known"),
         Index(
             "one_job_at_work",

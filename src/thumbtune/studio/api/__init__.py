@@ -2,7 +2,20 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import blind, comparison, counts, images, imports, jobs, queue, runs, session, votes
+from thumbtune.studio.api import (
+    blind,
+    comparison,
+    counts,
+    exports,
+    images,
+    imports,
+    jobs,
+    queue,
+    rounds,
+    runs,
+    session,
+    votes,
+)
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
@@ -12,6 +25,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     votes.router,
     images.router,
     imports.router,
+    rounds.router,
+    exports.router,
     jobs.router,
     runs.router,
     comparison.router,

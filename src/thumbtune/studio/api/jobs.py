@@ -32,6 +32,7 @@ LOOK_SECONDS = 0.5  # between two looks at a job's files
 ALIVE_SECONDS = 15.0  # between two signs of life on a quiet line
 MAX_SHOWN = 12  # images of a generation
 MAX_ID = 2**63 - 1
+GENERATING = ("generate", "round")  # kinds of jobs that put images into the store
 JobId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="A folder below the studio's root, by its name.")]
 Text = Annotated[str, Field(max_length=2000)]
@@ -117,14 +118,14 @@ def made(site: Studio, person: Owner, number: JobId) -> list[ShownImage]:
     """Return the newest images that a generation put into the store."""
     row = rows.get_job(site.store, number)
     source = source_of(row.folder.rpartition("/")[2])
-    found = rows.images_from(site.store, source, MAX_SHOWN) if row.kind == "generate" else []
+    found = rows.images_from(site.store, source, MAX_SHOWN) if row.kind in GENERATING else []
     return [ShownImage.model_validate(addresses_of(image)) for image in found]
 
 
 @router.post("/jobs/generate", status_code=201)
 def generate(site: Studio, person: Owner, body: GenerateRequest) -> JobView:
     """Generate images; each one comes into the store without a vote as soon as it is there."""
-    return _added(site, "generate", *_generation(site, body))
+    return added(site, "generate", *_generation(site, body))
 
 
 @router.post("/jobs/generate/check")
@@ -142,7 +143,7 @@ def train(site: Studio, person: Owner, body: TrainRequest) -> JobView:
         raise ThumbtuneError(
             f"There is a run {body.name} already; choose another name, or resume it.", code="job-run-exists"
         )
-    return _added(site, "train", f"{RUNS}/{body.name}", arguments)
+    return added(site, "train", f"{RUNS}/{body.name}", arguments)
 
 
 @router.post("/jobs/train/check")
@@ -167,15 +168,15 @@ def plan(site: Studio, person: Owner, body: TrainRequest) -> Plan:
 @router.post("/jobs/resume", status_code=201)
 def go_on(site: Studio, person: Owner, body: RunName) -> JobView:
     """Continue the training of a run, whoever began it, from its newest checkpoint."""
-    _refuse_missing(place_of(site), body.name)
-    return _added(site, "train", f"{RUNS}/{body.name}", {"settings": {}})
+    refuse_missing(place_of(site), body.name)
+    return added(site, "train", f"{RUNS}/{body.name}", {"settings": {}})
 
 
 @router.post("/jobs/evaluate", status_code=201)
 def evaluate(site: Studio, person: Owner, body: RunName) -> JobView:
     """Compare a run with its base on prompts that training did not see."""
-    _refuse_missing(place_of(site), body.name)
-    return _added(site, "evaluate", f"{RUNS}/{body.name}", {})
+    refuse_missing(place_of(site), body.name)
+    return added(site, "evaluate", f"{RUNS}/{body.name}", {})
 
 
 @router.post("/jobs/{number}/stop")
@@ -251,9 +252,12 @@ def view_of(site: Site, row: Job) -> JobView:
     """Return a job for a page."""
     place, arguments = place_of(site), json.loads(row.arguments)
     done, total, doing = None, None, None
-    if row.kind == "generate":
-        total = len(arguments["prompts"]) * arguments["per_prompt"]
-        done = min(total, images_in(read_from(queue_of(site).files(row.id).log, 0)[0].splitlines()))
+    if row.kind in GENERATING:
+        total = (
+            planned(place, row.folder) if row.kind == "round" else len(arguments["prompts"]) * arguments["per_prompt"]
+        )
+        found = images_in(read_from(queue_of(site).files(row.id).log, 0)[0].splitlines())
+        done = None if total is None else min(total, found)
     elif row.kind == "train":
         total = arguments.get("steps")
     if row.state == "running":
@@ -262,7 +266,7 @@ def view_of(site: Site, row: Job) -> JobView:
         id=row.id,
         kind=row.kind,  # type: ignore[arg-type]
         name=row.folder.partition("/")[2],
-        about=", ".join(arguments.get("prompts", ()))[:200],
+        about=", ".join(arguments.get("prompts") or ())[:200],
         state=row.state,  # type: ignore[arg-type]
         stopping=row.state == "running" and row.stop_asked_at is not None,
         doing=doing,
@@ -275,6 +279,14 @@ def view_of(site: Site, row: Job) -> JobView:
         started_at=row.started_at,
         ended_at=row.ended_at,
     )
+
+
+def planned(place: Place, folder: str) -> int | None:
+    """Return how many images a round has, once it has begun."""
+    try:
+        return len(json.loads((place.root / folder / "round.json").read_text(encoding="utf-8"))["images"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]:
@@ -291,7 +303,7 @@ def _generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]
     if body.model is not None:
         checked_model(body.model, place)
     if body.run is not None:
-        _refuse_missing(place, body.run)
+        refuse_missing(place, body.run)
     name = checked_name(body.name or f"{now():%Y-%m-%d-%H%M%S-%f}"[:-3])
     return f"{IMAGES}/{name}", arguments
 
@@ -314,12 +326,18 @@ def _plan(site: Site, body: TrainRequest, arguments: dict[str, Any]) -> Plan:
     return Plan(command=command, recipe=yaml_of(body.recipe, body.settings, place))
 
 
-def _refuse_missing(place: Place, name: str) -> None:
+def refuse_missing(place: Place, name: str) -> None:
+    """Refuse the name of a run that is not there.
+
+    Raises:
+        ThumbtuneError: it is not.
+    """
     if not (place.run(name) / "recipe.yaml").is_file():
         raise ThumbtuneError(f"There is no run {name}; choose one of the list.", code="job-no-run")
 
 
-def _added(site: Site, kind: JobKind, folder: str, arguments: dict[str, Any]) -> JobView:
-    added = rows.add_job(site.store, kind, folder, arguments)
+def added(site: Site, kind: JobKind, folder: str, arguments: dict[str, Any]) -> JobView:
+    """Let a job wait for its turn, and return it."""
+    job = rows.add_job(site.store, kind, folder, arguments)
     wake(site)
-    return view_of(site, added)
+    return view_of(site, job)

@@ -1,4 +1,4 @@
-"""The command of a job: `thumbtune generate`, `train` or `evaluate` with its words, and the same for people to copy.
+"""The command of a job, such as `thumbtune generate` or `train`, with its words, and the same for people to copy.
 
 A job's arguments are JSON, and become words of a command line without a shell. Every folder follows from a name, below
 the studio's root.
@@ -18,7 +18,8 @@ from thumbtune.feedback.store.database import is_address, name_of, url_of
 from thumbtune.feedback.store.jobs import JobKind
 from thumbtune.feedback.store.tables import Job
 
-RUNS, IMAGES = "runs", "images"
+RUNS, IMAGES, EXPORTS = "runs", "images", "exports"
+FRESH = "fresh.txt"  # the fresh prompts of a round, beside its images
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
@@ -92,7 +93,9 @@ def words_of(job: Job, place: Place) -> list[str]:
     return words(job.kind, job.folder, arguments, place.store, begun)  # type: ignore[arg-type]
 
 
-def words(kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, resume: bool = False) -> list[str]:
+def words(  # one return a kind
+    kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, resume: bool = False
+) -> list[str]:
     """Return the words of a command.
 
     >>> words("train", "runs/first", {"settings": {"train.steps": 4}}, "likes")
@@ -101,15 +104,33 @@ def words(kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, 
     ['generate', '--out', 'images/a', '--likes', 'likes', '--seeds', '2', '--first-seed', '5', '--', 'a fox']
     >>> words("evaluate", "runs/first", {}, "likes")
     ['evaluate', 'runs/first']
+    >>> words("round", "images/a", {"run": "first", "per_prompt": 2, "limit": None, "prompts": []}, "likes")
+    ['round', 'runs/first', '--out', 'images/a', '--likes', 'likes', '--per-prompt', '2']
+    >>> words("merge", "exports/first", {"run": "first", "half": True}, "likes")
+    ['merge', 'runs/first', 'exports/first', '--fp16']
     """
-    if kind == "evaluate":
-        return ["evaluate", folder]
     if kind == "train":
-        if resume:
-            return ["train", "--out", folder, "--resume"]
-        given = [word for name, value in arguments["settings"].items() for word in ("--set", f"{name}={_text(value)}")]
-        recipe = [arguments["recipe"]] if arguments.get("recipe") else []
-        return ["train", *recipe, "--out", folder, "--likes", store, *given]
+        return ["train", *_of_train(folder, arguments, store, resume)]
+    if kind == "generate":
+        return ["generate", "--out", folder, "--likes", store, *_of_generation(arguments)]
+    if kind == "round":
+        return ["round", f"{RUNS}/{arguments['run']}", "--out", folder, "--likes", store, *_of_round(folder, arguments)]
+    if kind == "merge":
+        return ["merge", f"{RUNS}/{arguments['run']}", folder, *(["--fp16"] if arguments["half"] else [])]
+    if kind == "export":
+        return ["likes", "export", folder, "--likes", store, *_of_export(arguments)]
+    return ["evaluate", folder]
+
+
+def _of_train(folder: str, arguments: Mapping[str, Any], store: str, resume: bool) -> list[str]:
+    if resume:
+        return ["--out", folder, "--resume"]
+    given = [word for name, value in arguments["settings"].items() for word in ("--set", f"{name}={_text(value)}")]
+    recipe = [arguments["recipe"]] if arguments.get("recipe") else []
+    return [*recipe, "--out", folder, "--likes", store, *given]
+
+
+def _of_generation(arguments: Mapping[str, Any]) -> list[str]:
     options = {
         "--run": arguments.get("run") and f"{RUNS}/{arguments['run']}",
         "--model": arguments.get("model"),
@@ -120,7 +141,18 @@ def words(kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, 
     }
     given = [word for name, value in options.items() if value not in (None, "") for word in (name, str(value))]
     counts = ["--seeds", str(arguments["per_prompt"]), "--first-seed", str(arguments["seed"])]
-    return ["generate", "--out", folder, "--likes", store, *counts, *given, "--", *arguments["prompts"]]
+    return [*counts, *given, "--", *arguments["prompts"]]
+
+
+def _of_export(arguments: Mapping[str, Any]) -> list[str]:
+    policy = [] if arguments["policy"] is None else ["--policy", arguments["policy"]]
+    return ["--as", arguments["form"], *policy, *(["--names"] if arguments["names"] else [])]
+
+
+def _of_round(folder: str, arguments: Mapping[str, Any]) -> list[str]:
+    given = ["--per-prompt", str(arguments["per_prompt"])]
+    given += [] if arguments["limit"] is None else ["--limit", str(arguments["limit"])]
+    return [*given, *(["--prompts", f"{folder}/{FRESH}"] if arguments["prompts"] else [])]
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,8 @@ export const WORDS = {
   waiting: ["◷", "Waiting"], running: ["▶", "Running"], done: ["✓", "Done"], failed: ["!", "Failed"], stopped: ["■", "Stopped"],
 };
 const EVERY_MS = 1500;
-const UNITS = { generate: "images", train: "steps" };
+const UNITS = { generate: "images", round: "images", train: "steps" };
+const GENERATING = ["generate", "round"];
 
 // Return the state of a job as a symbol and a word.
 export const stateOf = (job) => {
@@ -54,15 +55,15 @@ export const barOf = (done, total, unit, label) => {
 };
 
 export class JobList {
-  constructor(place, kind, { link = () => null, empty = "", drawn = () => {} } = {}) {
-    Object.assign(this, { place, kind, link, empty, drawn, jobs: [], timer: null, shown: "", thumbs: new Map() });
+  constructor(place, kind, { link = () => null, empty = "", drawn = () => {}, wanted = () => true } = {}) {
+    Object.assign(this, { place, kind, link, empty, drawn, wanted, jobs: [], timer: null, shown: "", thumbs: new Map() });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
   }
 
   async look() {
     clearTimeout(this.timer);
     try {
-      this.draw(await get(`jobs?kind=${this.kind}`));
+      this.draw((await get(`jobs?kind=${this.kind}`)).filter(this.wanted));
     } catch (error) {
       if (error.status) this.place.replaceChildren(make("p", { class: "quiet" }, error.message));
     }
@@ -88,7 +89,7 @@ export class JobList {
         make("span", { class: "quiet" }, `${ago(job.ended_at ?? job.started_at ?? job.created_at)}${took}`)),
       job.about ? make("p", { class: "quiet sentence" }, job.about) : null,
       barOf(job.done, job.total, UNITS[job.kind] ?? "", `Progress of ${job.name}`),
-      job.kind === "generate" && job.state === "running" && paceOf(job) ? make("p", { class: "quiet" }, `about ${duration(paceOf(job) * (job.total - job.done))} left`) : null,
+      GENERATING.includes(job.kind) && job.state === "running" && paceOf(job) ? make("p", { class: "quiet" }, `about ${duration(paceOf(job) * (job.total - job.done))} left`) : null,
       job.sentence || job.doing ? make("p", { class: "sentence" }, job.sentence ?? job.doing) : null,
       this.#thumbs(job),
       make("div", { class: "row" }, this.link(job), actionsOf(job, changed)));
@@ -96,7 +97,7 @@ export class JobList {
 
   // Return the newest images of a generation; they are asked for when there are more of them.
   #thumbs(job) {
-    if (!job.done || job.kind !== "generate") return null;
+    if (!job.done || !GENERATING.includes(job.kind)) return null;
     const kept = this.thumbs.get(job.id) ?? { done: 0, place: make("div", { class: "thumbs" }) };
     this.thumbs.set(job.id, kept);
     if (kept.done !== job.done) {

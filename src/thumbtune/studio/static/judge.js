@@ -245,5 +245,9 @@ document.addEventListener("counts", ({ detail }) => {
   at("end").dataset.images = images ? "some" : "none";
 });
 
-deck.fill();
+const wanted = new URLSearchParams(location.search).get("order");
+if ([...at("order").options].some((option) => option.value === wanted)) {
+  at("order").value = wanted;
+  deck.restart(wanted);
+} else deck.fill();
 draw();

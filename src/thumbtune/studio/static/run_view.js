@@ -12,8 +12,8 @@ const NOTE = "thumbtune: Note: ";
 const RECENT = 20; // steps whose seconds tell how long the others take
 
 export class RunView {
-  constructor(changed) {
-    Object.assign(this, { changed, name: null, source: null, due: false });
+  constructor(changed, next) {
+    Object.assign(this, { changed, next, name: null, source: null, due: false });
     new ResizeObserver(() => this.#later()).observe(at("plots"));
     document.addEventListener("visibilitychange", () => { // a browser has six lines to one host, for all its tabs
       if (document.hidden) this.source?.close();
@@ -35,6 +35,7 @@ export class RunView {
   close() {
     this.source?.close();
     Object.assign(this, { source: null, name: null });
+    this.next.hide();
   }
 
   async #look() {
@@ -127,6 +128,8 @@ export class RunView {
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {
       buttons.push(make("a", { class: "button small", href: `/generate?run=${encodeURIComponent(name)}` }, "Generate with it"),
+        make("button", { class: "small", type: "button", on: { click: () => this.next.toggle(name) } }, "Next round"),
+        make("a", { class: "button small", href: `/export?run=${encodeURIComponent(name)}` }, "Export"),
         make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
       if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));
     }

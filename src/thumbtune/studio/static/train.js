@@ -5,6 +5,7 @@ import { ago, make } from "./element.js";
 import { actionsOf, barOf, isActive, stateOf } from "./job_list.js";
 import { tell } from "./shell.js";
 import { RunView } from "./run_view.js";
+import { NextRound } from "./next_round.js";
 import { TrainForm } from "./train_form.js";
 
 const at = (id) => document.getElementById(id);
@@ -27,7 +28,10 @@ const look = async () => {
   if (!document.hidden && !chosen()) timer = setTimeout(look, jobs.some(isActive) ? EVERY_MS : 5 * EVERY_MS);
 };
 
-const view = new RunView(() => look());
+const view = new RunView(() => look(), new NextRound((training) => {
+  location.hash = "";
+  form.fillIn(training);
+}));
 const form = new TrainForm((job) => {
   jobs = [job, ...jobs];
   location.hash = `run=${encodeURIComponent(job.name)}`;

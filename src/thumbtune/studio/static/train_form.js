@@ -54,6 +54,17 @@ export class TrainForm {
     return Object.fromEntries(Object.entries(settings).filter(([key, value]) => key === "model" || value !== defaults[key]));
   }
 
+  // Take over the name and the settings of a training; the presets are of no use then.
+  async fillIn({ name, settings }) {
+    const { model, ...others } = settings;
+    at("name").value = name;
+    at("model").value = model ?? "";
+    Object.assign(this, { preset: null, changed: new Map(Object.entries(others)) });
+    await this.load();
+    this.#fill();
+    at("name").focus();
+  }
+
   request() {
     return { name: at("name").value.trim(), recipe: at("recipe").value || null, settings: this.settings() };
   }

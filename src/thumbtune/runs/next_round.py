@@ -25,7 +25,7 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.runs import run
 from thumbtune.runs.generate import Generator, generate_images
 from thumbtune.runs.to_store import source_of, stored
-from thumbtune.training.batches import Progress
+from thumbtune.training.progress import Progress
 
 Pair = tuple[str, int]  # a prompt and a seed
 PLAN = "round.json"

@@ -20,7 +20,7 @@ from thumbtune.feedback.store.tables import StoredImage
 from thumbtune.objective.reference_point import Batch
 from thumbtune.runs import build, objectives, run
 from thumbtune.runs.image_sizes import encoded_as_trained
-from thumbtune.training.batches import Progress, waiting
+from thumbtune.training.progress import Progress, waiting
 
 AT_ONCE = 32
 

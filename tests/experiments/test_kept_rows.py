@@ -247,3 +247,18 @@ def test_the_table_of_the_screen_beside_a_ground_has_the_numbers_of_both_pages()
     assert rows == {name: " | ".join(share(page, name) for page in pages) for name in TAKEN}
     columns = [[float(cells.split(" | ")[place]) for cells in rows.values()] for place in (0, 1)]
     assert f"rank correlation of {spearmanr(*columns).statistic:.2f}" in section
+
+
+def test_what_the_docs_say_of_rounds_is_on_the_page_of_its_rows() -> None:
+    page = (DOCS / "rounds-soft-3d.md").read_text()
+    section = (DOCS / "grounds.md").read_text().split("## Rounds of labels")[1].split("\n## ", maxsplit=1)[0]
+    rows = re.findall(r"^\| `([a-z-]+)`, [^|]+ \| (\S+ \(\S+ to \S+\)) \| (\S+) \|", section, flags=re.M)
+    assert len(rows) == 4
+    for name, share, faithful in rows:
+        cell = re.search(rf"^\| {name} \| 5 \| 0 \| (.+)$", page, flags=re.M)
+        assert cell and cell[1].startswith(f"{share} |") and f"| {faithful} (" in cell[1]
+    text = " ".join(section.split())
+    assert "log-odds +0.28 (-0.70 to +1.27)" in page and "+0.28 log-odds (-0.70 to +1.27)" in text
+    assert "log-odds +1.04 (-1.29 to +3.37)" in page and "+1.04 (-1.29 to +3.37)" in text
+    assert "-0.0093 (-0.0256 to +0.0071)" in page and "-0.0093 of faithfulness (-0.0256 to +0.0071)" in text
+    assert page.count("cannot be told**") == 2

@@ -140,6 +140,8 @@ def test_a_screen_is_for_everybody_and_asks_nobody_else(
     assert not [address for address in page.requests if not address.startswith((base, "blob:"))]
     assert page.complaints == []
     assert page.value("document.documentElement.scrollWidth <= innerWidth")
+    ends = "[...document.querySelectorAll('.rail a')].map((link) => link.getBoundingClientRect().right)"
+    assert page.value(f"Math.max(...{ends}) <= innerWidth")  # nothing of the rail is cut off
     page.close()
 
 

@@ -20,7 +20,7 @@ DELAYS = (0.1, 0.15)  # seconds each way
 ON_SCREEN = "document.getElementById('frame').dataset.image"
 READY = f"Boolean({ON_SCREEN})"
 SENT = "document.getElementById('link').dataset.state === 'on'"
-SEATS = 14
+SEATS = 15
 Opener = Callable[..., Page]
 LABELS = {"ArrowLeft": "dislike", "ArrowRight": "like"}
 
@@ -116,6 +116,21 @@ def test_no_vote_of_two_hundred_falls_on_an_unseen_image(seat: Seat, judging: Op
         page.wait_for(SENT)
     stored = [(image, kind) for image, kind, *_ in seat.votes()]
     assert Counter(stored) == Counter(seen) and len(seen) == 200 and 0 not in dict(seen)
+
+
+def test_the_order_is_the_one_chosen_last_when_answers_to_others_come_late(seat: Seat, judging: Opener) -> None:
+    with delayed(seat.studio.port, DELAYS[1]) as port:
+        page = judging(seat.link_by(port))
+        for order in ("disagreement", "random", "newest"):  # faster than any answer
+            page.value(
+                f"void (document.getElementById('order').value = '{order}', "
+                "document.getElementById('order').dispatchEvent(new Event('change')))"
+            )
+        for image in (260, 259, 258):
+            page.wait_for(f"{ON_SCREEN} === '{image}'")
+            page.press("ArrowRight")
+        page.wait_for(SENT)
+    assert [(image, kind) for image, kind, *_ in seat.votes()] == [(260, "like"), (259, "like"), (258, "like")]
 
 
 def test_thirty_keys_in_a_second_are_thirty_votes(seat: Seat, judging: Opener) -> None:

@@ -42,6 +42,7 @@ export class Deck {
     this.after = null;
     this.order = "random";
     this.ended = false;
+    this.begun = 0; // counts the orders, since an answer may come after its order was left
     this.fetching = null;
     this.loading = 0;
     this.changed = changed;
@@ -59,7 +60,7 @@ export class Deck {
   }
 
   async fetch() {
-    const from = this.after;
+    const { after: from, begun } = this;
     const query = new URLSearchParams({ limit: FETCHED, order: this.order });
     if (from) query.set("after", from);
     let answer;
@@ -70,6 +71,10 @@ export class Deck {
       return;
     }
     setClock(answer.now);
+    if (begun !== this.begun) {
+      setTimeout(() => this.fill(), 0);
+      return;
+    }
     const held = new Set(this.cards.map((card) => card.item.id));
     for (const item of answer.images) {
       if (held.has(item.id) || (this.judged.has(item.id) && !item.vote)) continue;
@@ -134,7 +139,7 @@ export class Deck {
 
   // Begin again in another order.
   restart(order) {
-    Object.assign(this, { order, after: null, ended: false, cards: [] });
+    Object.assign(this, { order, after: null, ended: false, cards: [], begun: this.begun + 1 });
     this.changed();
     return this.fill();
   }

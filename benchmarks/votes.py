@@ -162,7 +162,7 @@ def count(where: str, team: list[Writer]) -> tuple[int, int]:
     from thumbtune.feedback.store.store import Store
     from thumbtune.feedback.store.tables import Vote
 
-    with Store.open(where, create=False) as store, store._read() as session:
+    with Store.open(where, create=False) as store, store.reading() as session:
         by_rater = dict(session.execute(select(Vote.rater, func.count()).group_by(Vote.rater)).all())  # type: ignore[arg-type]
         ids = Counter(session.scalars(select(Vote.id)))
     doubled = sum(max(0, by_rater.get(writer.name, 0) - writer.votes) for writer in team)

@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.store.schema import NEWEST
 from thumbtune.feedback.store.store import Counts, Store
 from thumbtune.files import sha256
 
@@ -171,7 +172,7 @@ def test_settings_of_the_database(file_store: Store) -> None:
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "busy_timeout", "user_version")
         }
-    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "user_version": 4}
+    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "user_version": int(NEWEST)}
 
 
 def test_a_store_opens_again_as_it_was(tmp_path: Path, paint: Paint) -> None:

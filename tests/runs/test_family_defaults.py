@@ -11,14 +11,11 @@ import yaml
 from refusals import refused
 
 import thumbtune
-from thumbtune.models.plane import Plane
-from thumbtune.runs import build, objectives, plan
+from thumbtune.runs import build, plan
 from thumbtune.runs.family_defaults import OF_AUTO, SD1, SD2, SDXL, family_of, refuse_unknown_family
 from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text, write_recipe
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
 from thumbtune.runs.sampler_defaults import precision_for, sampler_for
-from thumbtune.runs.setup import batches_from
-from thumbtune.training.batches import Batches
 
 Call = Callable[..., tuple[int, str, str]]
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -178,7 +175,14 @@ def test_beta_auto_has_its_own_noise_levels_and_share_of_likes(
 @pytest.mark.parametrize("setting", ["objective.beta=80", "objective.name=dpo", "objective.name=sft"])
 def test_the_recipe_of_a_run_with_beta_auto_takes_another_objective(setting: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(recipe_text(Recipe()))
-    assert levers(read_recipe(tmp_path / "recipe.yaml", [setting]))[1:3] == OF_BETA_AUTO[1:3]
+    assert levers(read_recipe(tmp_path / "recipe.yaml", [setting])) == PLAIN
+    assert levers(read_recipe(tmp_path / "recipe.yaml", ["objective.beta=auto", "train.steps=3"])) == OF_BETA_AUTO
+
+
+def test_what_a_person_set_in_a_file_stays_when_beta_becomes_a_number(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("train:\n  timestep_bias: 2\n  liked_share: 0.6\n")
+    found = levers(read_recipe(tmp_path / "recipe.yaml", ["objective.beta=80"]))
+    assert found == (0.6, 2.0, [0.0, 1.0], 1.0)
 
 
 def test_sd_15_has_the_papers_objective_and_the_rate_of_a_lora() -> None:
@@ -334,13 +338,3 @@ def test_a_transformer_draws_as_its_pipeline_and_trains_as_a_lora_of_its_size(
     assert (recipe.evaluate.guidance, recipe.evaluate.steps) == (guidance, steps)
     assert (recipe.train.lr, recipe.train.steps, recipe.objective.beta) == (1e-4, 500, "auto")
     assert chosen_for_model(recipe)["evaluate.guidance"] == f"Default of {name}: as in diffusers' pipeline."
-
-
-def test_pairs_share_a_time_also_where_the_recipe_of_a_run_has_a_window(
-    tmp_path: Path, make_batches: Callable[..., Batches]
-) -> None:
-    (tmp_path / "recipe.yaml").write_text(recipe_text(Recipe()))
-    recipe = read_recipe(tmp_path / "recipe.yaml", ["objective.name=dpo"])
-    encoded = make_batches(Plane(), [(0.2, 0.3), (0.8, 0.7)], [True, False], prompts=["a fox", "a fox"]).encoded
-    batches = batches_from(encoded, Plane().process, recipe, objectives.objective_of(recipe))
-    assert batches.paired and batches.disliked_timesteps == (0, 1)

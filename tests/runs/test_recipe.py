@@ -27,7 +27,8 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
     recipe = Recipe()
     assert (recipe.objective.utility, recipe.objective.reference_point) == ("kahneman-tversky", "batch")
     assert recipe.objective.beta == "auto"  # 5000 is for the errors of SD 1.5, and does not carry over
-    assert recipe.train.liked_share == 0.8
+    assert recipe.train.liked_share == 0.5  # beta auto has its own (docs/grounds.md)
+    assert read_recipe(None, ["objective.beta=5000"]).train.liked_share == 0.8
 
 
 @pytest.mark.parametrize(

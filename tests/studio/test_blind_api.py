@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clients
 from made_runs import a_duel, a_run, evaluate
 from PIL import Image
 from starlette.testclient import TestClient
-from studio_store import png
+from studio_store import Clients, png
 
 from thumbtune.evaluation.human.key import read_key
 from thumbtune.evaluation.human.plan import Study

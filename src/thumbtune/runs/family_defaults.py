@@ -15,7 +15,6 @@ from typing import Any
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import INDEX, is_hub_id, settings_file
-from thumbtune.runs.recipe_sections import GAIN_SCALE_OF_AUTO
 
 UNET_CONFIG = "unet/config.json"
 UNET_PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
@@ -67,7 +66,7 @@ OF_ALL_WEIGHTS = {
 # kto with beta auto, but not on transformers, where nothing was measured (docs/grounds.md)
 MEASURED = "better than the paper's settings on two of three grounds (docs/grounds.md)"
 OF_AUTO = {
-    "objective.gain_scale": Default(GAIN_SCALE_OF_AUTO, MEASURED, "beta auto"),
+    "objective.gain_scale": Default(0.5, MEASURED, "beta auto"),
     "train.timestep_bias": Default(3.0, MEASURED, "beta auto"),
     "train.liked_share": Default(0.5, MEASURED, "beta auto"),
     "train.disliked_timesteps": Default([0.5, 1.0], MEASURED, "beta auto"),
@@ -238,3 +237,24 @@ def with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(inside, Mapping):  # validation refuses anything else
             result[section] = {option: default.value, **inside}
     return result
+
+
+def without_defaults_of_auto(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested mapping without the options that have the defaults of beta auto, as in the recipe of a run."""
+    result = dict(recipe)
+    for name, default in OF_AUTO.items():
+        section, _, option = name.partition(".")
+        inside = result.get(section)
+        if isinstance(inside, Mapping) and _is(inside.get(option), default.value):
+            result[section] = {one: value for one, value in inside.items() if one != option}
+    return result
+
+
+def _is(given: Any, value: Any) -> bool:
+    """Return whether a value of a file, whose lists are texts, is that of a default."""
+    if not isinstance(value, list):
+        return given == value
+    try:
+        return [float(one) for one in given] == value
+    except (TypeError, ValueError):
+        return False

@@ -16,7 +16,7 @@ from thumbtune.errors import UsageError, joined, note, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
-from thumbtune.runs.family_defaults import OF_AUTO, defaults_of, family_of, with_defaults
+from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults, without_defaults_of_auto
 from thumbtune.runs.other_names import OURS, advice_on_name, our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
@@ -121,9 +121,8 @@ class Recipe(Section):
                 "objective.log_ratio to absolute"
             )
         for option in ("liked_share", "disliked_timesteps"):
-            # recipes of earlier runs name the defaults of beta auto
-            usual, of_auto = getattr(TrainSection(), option), OF_AUTO[f"train.{option}"].value
-            if self.objective.name in FIXED_SHARE and getattr(self.train, option) not in (usual, of_auto):
+            usual = getattr(TrainSection(), option)
+            if self.objective.name in FIXED_SHARE and getattr(self.train, option) != usual:
                 why = WHY_NO_WINDOW[self.objective.name] if option == "disliked_timesteps" else ""
                 name = self.objective.name
                 raise values.UnusedOption(f"{name} does not use train.{option}{why}: leave it out or at {usual}")
@@ -332,15 +331,16 @@ def _is_of_a_run(path: Path) -> bool:
 def _for_another(data: dict[str, Any], settings: list[str], path: Path | None) -> dict[str, Any]:
     """Return a file's mapping without the options that what is set in place of its own objective or LoRA does not use.
 
-    Where all weights are trained, these are the file's options of the LoRA; a note tells those of a user's own file.
+    Where all weights are trained, a note tells those of the LoRA of a user's own file.
     """
-    weights = [s for s in settings if s.startswith("train.weights=")]
-    if weights[-1:] == ["train.weights=full"] and not _is_full(data):
+    told = {option: value for option, _, value in (setting.partition("=") for setting in settings)}
+    if told.get("train.weights") == "full" and not _is_full(data):
         if path is not None and _file_of(path).parent != SHIPPED_RECIPES:
             _tell_unused_lora(data.get("lora"), path)
         data = {name: section for name, section in data.items() if name != "lora"}
-    name = next((s.partition("=")[2] for s in reversed(settings) if s.startswith("objective.name=")), None)
-    section = data.get("objective")
+    name = told.get("objective.name")
+    is_auto = name in (None, "kto") and told.get("objective.beta", "auto") == "auto"
+    section = (data := data if is_auto else without_defaults_of_auto(data)).get("objective")
     if name is None or not isinstance(section, dict) or section.get("name", OBJECTIVES[0]) == name:
         return data
     kept = {option: value for option, value in section.items() if option not in UNUSED_OPTIONS.get(name, ())}

@@ -34,7 +34,6 @@ OF_DENSITY = {  # the densities that use an option
     "mode_scale": ("mode",),
 }
 NUMBERS = (int, float, int | None, float | None)
-GAIN_SCALE_OF_AUTO = 0.5  # with a number of beta it has no effect, as in the recipe of a run whose beta is changed
 FIXED_SHARE = ("dpo", "sft")  # as many likes as dislikes, and likes alone, whatever train.liked_share is
 WHY_NO_WINDOW = {  # for dislikes
     "dpo": ", since both images of a pair share one time",
@@ -187,7 +186,7 @@ class ObjectiveSection(Section):
                     f"{self.name} does not use objective.{option}: leave it out or at {usual}, or choose "
                     f"{OF_OBJECTIVE.get(option, 'kto')}"
                 )
-        if self.beta != "auto" and self.gain_scale not in (1.0, GAIN_SCALE_OF_AUTO):
+        if self.beta != "auto" and self.gain_scale != 1:
             raise values.UnusedOption(
                 "objective.gain_scale works only with beta auto: leave out gain_scale or the number of objective.beta"
             )

@@ -10,7 +10,6 @@ from thumbtune.feedback.likes import Split, sizes_of
 from thumbtune.models.buckets import Placement, Shape
 from thumbtune.models.process import Process
 from thumbtune.models.protocol import PipelineModel
-from thumbtune.models.window import WHOLE
 from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
@@ -26,7 +25,6 @@ from thumbtune.runs.image_sizes import (
     stills_note,
 )
 from thumbtune.runs.recipe import Recipe
-from thumbtune.runs.recipe_sections import FIXED_SHARE
 from thumbtune.training import trackers
 from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
@@ -157,7 +155,7 @@ def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progr
 
 def batches_from(encoded: Encoded, process: Process, recipe: Recipe, objective: Objective) -> Batches:
     """Return the batches of a recipe over encoded images."""
-    low, high = WHOLE if recipe.objective.name in FIXED_SHARE else recipe.train.disliked_timesteps
+    low, high = recipe.train.disliked_timesteps
     return Batches(
         encoded=encoded,
         process=process,

@@ -1,6 +1,6 @@
 """The API is the one that is written down, and no request of it ends in a failure of the server.
 
-python tests/studio/test_schema.py      writes docs/studio-openapi.json again, to be read before it is committed
+python tests/studio/test_api_schema.py      writes docs/studio-openapi.json again, to be read before it is committed
 """
 
 import json
@@ -38,7 +38,7 @@ def schema() -> str:
 
 
 def test_the_schema_is_as_it_was_read() -> None:
-    assert KEPT.read_text(encoding="utf-8") == schema(), "read the changes, then: python tests/studio/test_schema.py"
+    assert KEPT.read_text(encoding="utf-8") == schema(), "read, then: python tests/studio/test_api_schema.py"
 
 
 def test_the_table_of_the_page_is_what_the_benchmark_measured() -> None:

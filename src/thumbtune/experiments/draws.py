@@ -5,11 +5,11 @@ a fixed amount (the same noises come again), and costs fewer passes of the refer
 measured here, and not argued.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from thumbtune.experiments.experiments import Order, Progress, Say
-from thumbtune.experiments.ground_cells import ground_cell, ground_seeds, mark_cells
+from thumbtune.experiments.ground_cells import cells_by_seed, ground_cell
 from thumbtune.experiments.ground_pages import (
     SEEDS_CAPTION,
     GroundPage,
@@ -44,23 +44,13 @@ def counts_of(order: Order) -> tuple[int, ...]:
 
 def cells(order: Order) -> list[GridCell]:
     """Return the cells, seed by seed."""
-    return [
-        cell
-        for seed in ground_seeds(order, SEEDS)
-        for cell in (
-            *mark_cells(order.ground, seed),
-            *(
-                ground_cell(
-                    order.ground,
-                    f"draws-{count:02d}",
-                    seed,
-                    (*METHODS[LEAD].settings, f"train.noise_draws={count}"),
-                    columns={COLUMN: count},
-                )
-                for count in counts_of(order)
-            ),
-        )
-    ]
+
+    def of_seed(seed: int) -> Iterator[GridCell]:
+        for count in counts_of(order):
+            settings = (*METHODS[LEAD].settings, f"train.noise_draws={count}")
+            yield ground_cell(order.ground, f"draws-{count:02d}", seed, settings, columns={COLUMN: count})
+
+    return cells_by_seed(order, SEEDS, of_seed)
 
 
 def claim_keeps(named: Named, count: int) -> Claim:

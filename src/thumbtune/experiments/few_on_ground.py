@@ -1,14 +1,14 @@
 """`few` on a ground: the share of the headroom against the number of labels, for the paper's recipe and ours."""
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise, product
 from typing import Any
 
 from thumbtune.experiments import demo
 from thumbtune.experiments.criteria import CRITERION
 from thumbtune.experiments.experiments import Order, Progress, Say
-from thumbtune.experiments.ground_cells import ground_cell, ground_seeds, mark_cells
+from thumbtune.experiments.ground_cells import cells_by_seed, ground_cell
 from thumbtune.experiments.ground_pages import GroundPage, ground_result, plot_curves, run_cells, say_shares
 from thumbtune.experiments.ground_tables import better, evidence, rows_by
 from thumbtune.experiments.grounds import GROUNDS, PER_PROMPT
@@ -34,26 +34,20 @@ def cells(order: Order) -> list[GridCell]:
     """Return the cells, seed by seed; a smaller set is the beginning of a larger one, over all concepts in turn."""
     ground, concepts = order.ground, len(demo.concepts()["rated"])
     counts = QUICK_COUNTS if order.quick else COUNTS
-    return [
-        cell
-        for seed in ground_seeds(order, SEEDS)
-        for cell in (
-            *mark_cells(ground, seed),
-            *(
-                ground_cell(
-                    ground,
-                    f"{method}-{count:03d}",
-                    seed,
-                    METHODS[method].settings,
-                    rating=Rating(count=count, flipped=GROUNDS[ground].flipped),
-                    per_prompt=max(PER_PROMPT, math.ceil(max(counts) / concepts)),
-                    columns={"method": method, COLUMN: count},
-                )
-                for method in order.chosen(TAKEN)
-                for count in counts
-            ),
-        )
-    ]
+
+    def of_seed(seed: int) -> Iterator[GridCell]:
+        for method, count in product(order.chosen(TAKEN), counts):
+            yield ground_cell(
+                ground,
+                f"{method}-{count:03d}",
+                seed,
+                METHODS[method].settings,
+                rating=Rating(count=count, flipped=GROUNDS[ground].flipped),
+                per_prompt=max(PER_PROMPT, math.ceil(max(counts) / concepts)),
+                columns={"method": method, COLUMN: count},
+            )
+
+    return cells_by_seed(order, SEEDS, of_seed)
 
 
 def claim_more_is_better(named: Named, method: str, counts: Sequence[int]) -> Claim:

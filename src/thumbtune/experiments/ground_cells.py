@@ -8,7 +8,7 @@ A row holds the scores of every image, so that pages are made of rows alone. Ima
 prompts and seeds in all rows, and so are paired.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -137,3 +137,8 @@ def ground_seeds(order: Order, default: int) -> range:
     """Return the seeds of an order on a ground: from 40 on, or from `first_seed` on."""
     first = order.first_seed if order.first_seed is not None else FIRST_SEED
     return range(first, first + order.seeds_or(default))
+
+
+def cells_by_seed(order: Order, default: int, of_seed: Callable[[int], Iterable[GridCell]]) -> list[GridCell]:
+    """Return the cells of an order, seed by seed: the reference marks of a seed, then its others."""
+    return [cell for seed in ground_seeds(order, default) for cell in (*mark_cells(order.ground, seed), *of_seed(seed))]

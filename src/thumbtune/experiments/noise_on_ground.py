@@ -4,14 +4,14 @@ Settings are compared at equal shares of wrong labels, paired by seed. The clean
 count the luck of a seed twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from thumbtune.experiments.criteria import CRITERION
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.grid_summary import values_of
-from thumbtune.experiments.ground_cells import ground_cell, ground_seeds, mark_cells
+from thumbtune.experiments.ground_cells import cells_by_seed, ground_cell
 from thumbtune.experiments.ground_pages import GroundPage, ground_result, plot_curves, run_cells, say_shares
 from thumbtune.experiments.ground_tables import SHARE, better, evidence, rows_by
 from thumbtune.experiments.grounds import GROUNDS
@@ -43,24 +43,19 @@ def name_of(method: str, share: float) -> str:
 def cells(order: Order) -> list[GridCell]:
     """Return the cells, seed by seed; the shares of wrong labels replace the ground's own."""
     shares = SHARES[::2] if order.quick else SHARES
-    return [
-        cell
-        for seed in ground_seeds(order, SEEDS)
-        for cell in (
-            *mark_cells(order.ground, seed),
-            *(
-                ground_cell(
-                    order.ground,
-                    f"{method.replace(', ', '-')}-flipped-{share:g}",
-                    seed,
-                    SETTINGS[method],
-                    rating=Rating(flipped=share),
-                    columns={"method": method, "flipped": share},
-                )
-                for share, method in product(shares, order.chosen(SETTINGS))
-            ),
-        )
-    ]
+
+    def of_seed(seed: int) -> Iterator[GridCell]:
+        for share, method in product(shares, order.chosen(SETTINGS)):
+            yield ground_cell(
+                order.ground,
+                f"{method.replace(', ', '-')}-flipped-{share:g}",
+                seed,
+                SETTINGS[method],
+                rating=Rating(flipped=share),
+                columns={"method": method, "flipped": share},
+            )
+
+    return cells_by_seed(order, SEEDS, of_seed)
 
 
 def claim_better_at_each(named: Named, a: str, b: str, shares: Sequence[float]) -> Claim:

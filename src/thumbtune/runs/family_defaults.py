@@ -239,9 +239,14 @@ def with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def without_defaults_of_auto(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a nested mapping without the options that have the defaults of beta auto, as in the recipe of a run."""
+def without_defaults_of_auto(recipe: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return a nested mapping as it is, or without the defaults of beta auto if settings choose something else.
+
+    The recipe of a run names these defaults.
+    """
     result = dict(recipe)
+    if settings.get("objective.name", "kto") == "kto" and settings.get("objective.beta", "auto") == "auto":
+        return result
     for name, default in OF_AUTO.items():
         section, _, option = name.partition(".")
         inside = result.get(section)

@@ -339,8 +339,8 @@ def _for_another(data: dict[str, Any], settings: list[str], path: Path | None) -
             _tell_unused_lora(data.get("lora"), path)
         data = {name: section for name, section in data.items() if name != "lora"}
     name = told.get("objective.name")
-    is_auto = name in (None, "kto") and told.get("objective.beta", "auto") == "auto"
-    section = (data := data if is_auto else without_defaults_of_auto(data)).get("objective")
+    data = without_defaults_of_auto(data, told)
+    section = data.get("objective")
     if name is None or not isinstance(section, dict) or section.get("name", OBJECTIVES[0]) == name:
         return data
     kept = {option: value for option, value in section.items() if option not in UNUSED_OPTIONS.get(name, ())}

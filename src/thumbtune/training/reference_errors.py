@@ -7,6 +7,8 @@ An image that is seen for the first time with a draw is denoised by the referenc
 visits to each draw a step costs what plain fine-tuning costs.
 """
 
+import math
+
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float, Int
@@ -34,21 +36,13 @@ class ReferenceErrors:
         if batch.draw is None or keep_output:
             return reference_of(model, batch, accelerator, keep_output)
         draws: list[int] = batch.draw.tolist()
-        new = torch.tensor([draw not in self._known for draw in draws], device=batch.liked.device)
+        errors = torch.tensor([self._known.get(draw, math.nan) for draw in draws], device=batch.liked.device)
+        new = errors.isnan()
         if new.any():
-            found = reference_error(model, batch.only(new), accelerator)
-            errors = found.new_zeros(len(draws))
-            errors[new] = found
-        else:
-            errors = torch.zeros(len(draws), device=batch.liked.device)
-        old = [place for place, draw in enumerate(draws) if draw in self._known]
-        if old:
-            errors[old] = torch.tensor([self._known[draws[place]] for place in old], device=errors.device)
-        self._known |= {
-            draw: error
-            for draw, error in zip(draws, errors.tolist(), strict=True)
-            if error - error == 0  # is finite
-        }
+            errors[new] = reference_error(model, batch.only(new), accelerator)
+            self._known |= {
+                draw: error for draw, error in zip(draws, errors.tolist(), strict=True) if math.isfinite(error)
+            }
         return Reference(errors)
 
     def forget(self) -> None:

@@ -18,7 +18,7 @@ def test_setup_ends_with_the_next_command_and_is_quiet_afterwards(tmp_path: Path
     python.chmod(0o755)
 
     def setup() -> str:
-        words = ["make", "setup", f"VENV={tmp_path / 'env'}", f"PYTHON={python}"]
+        words = ["make", "--no-print-directory", "setup", f"VENV={tmp_path / 'env'}", f"PYTHON={python}"]
         return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert setup().splitlines()[-1] == f"Done. Next: source {tmp_path / 'env' / 'bin'}/activate"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -179,9 +180,30 @@ def test_two_processes_share_a_step_of_many_shapes(
 
 
 def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str], tmp_path: Path) -> None:
-    told = completed(launched(*command, "--out", tmp_path / "two")).stdout
+    told = completed([*command, "--num-processes", "2", "--out", str(tmp_path / "two")]).stdout
     assert told.count("lora") == 1  # one process speaks for both
     is_as_alone(command, tmp_path / "two", tmp_path / "one")
+
+
+def test_two_processes_that_refuse_a_run_speak_once(command: list[str], tmp_path: Path) -> None:
+    done = ended([*command, "--set", "train.batch=5", "--num-processes=2", "--out", str(tmp_path / "run")])
+    assert done.returncode == 2, done.stderr
+    assert not (tmp_path / "run").exists()
+    assert done.stderr.count("thumbtune: ") == 1 and "train.batch is 5, which 2 processes cannot share" in done.stderr
+
+
+def test_a_run_goes_on_in_another_number_of_processes(command: list[str], tmp_path: Path) -> None:
+    """Two processes, from step 2 on one, and from step 4 on two again."""
+    run = tmp_path / "two"
+    command += ["--set", "train.checkpoint_every=2", "--set", "train.keep_checkpoints=0"]
+    for first, count in ((0, 2), (2, 1), (4, 2)):
+        later = [path for path in run.glob("checkpoints/step-*") if int(path.name[5:]) > first]
+        for path in later:
+            shutil.rmtree(path)
+        resume = ["--resume"] if run.exists() else []
+        told = completed([*command, "--out", str(run), f"--num-processes={count}", *resume])
+        assert not first or f"continues from step {first} of 6" in told.stderr
+    is_as_alone(command, run, tmp_path / "one")
 
 
 def test_of_two_processes_one_draws_samples_and_reports(command: list[str], tmp_path: Path) -> None:
@@ -257,7 +279,7 @@ def test_a_process_whose_peer_was_killed_ends_with_one_sentence(command: list[st
         for process in (first, second):
             process.kill()
             process.wait()
-    assert first.returncode == 1, err
+    assert first.returncode == 75, err
     assert err.count("thumbtune: Another process of this training ended") == 1 and "--resume" in err
     assert "Traceback" not in err
 

@@ -80,6 +80,24 @@ def test_another_run_that_filled_a_part_of_the_cache_changes_no_bit(
     assert all(torch.equal(whole[name], mine[name]) for name in whole)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_processes_that_share_the_encoding_do_each_image_and_prompt_once(
+    make_diffusion: Any, encoded: Callable[..., Encoded], tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_diffusion()
+    whole = values(encoded(model, tmp_path / "whole").fill())
+    done: list[str] = []
+    encode, embed = model.encode, model.embed
+    monkeypatch.setattr(model, "encode", lambda images, **how: (done.append("image"), encode(images, **how))[1])
+    monkeypatch.setattr(model, "embed", lambda prompts: (done.append("prompt"), embed(prompts))[1])
+    for place in range(count):
+        encoded(model, tmp_path / "shared").fill_share(place, count)
+    assert done.count("image") == COUNT and done.count("prompt") == COUNT + 1  # and the empty one
+    mine = values(encoded(model, tmp_path / "shared").fill())
+    assert len(done) == 2 * COUNT + 1
+    assert whole.keys() == mine.keys() and all(torch.equal(whole[name], mine[name]) for name in whole)
+
+
 @pytest.mark.parametrize("at_once", [1, 4, 16])
 def test_the_size_of_a_chunk_changes_no_bit(
     make_diffusion: Any, encoded: Callable[..., Encoded], tmp_path: Path, at_once: int

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from thumbtune.cli.processes import NumProcesses, share
 from thumbtune.cli.progress import bar
 from thumbtune.cli.terminal import quieten, say
 from thumbtune.cli.train import (
@@ -62,8 +63,10 @@ def evaluate(
     as_json: AsJson = False,
     weights: Weights = None,
     offline: Offline = False,
+    num_processes: NumProcesses = 1,
 ) -> None:
     """Compare a run with its base model on prompts and seeds that training did not use, and write the run's page."""
+    share(num_processes)
     _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
 
 
@@ -77,8 +80,10 @@ def verdict(
     as_json: AsJson = False,
     weights: Weights = None,
     offline: Offline = False,
+    num_processes: NumProcesses = 1,
 ) -> None:
     """Evaluate a run and return the verdict as the exit code: 0 ship, 3 do not ship, 4 not enough evidence."""
+    share(num_processes)
     found = _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
     if found is not None:
         from thumbtune.evaluation.gates import EXIT_CODES

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from thumbtune.cli.processes import NumProcesses, share
 from thumbtune.cli.progress import bar
 from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say, say_prefix
@@ -139,6 +140,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, and change nothing.")
     ] = False,
+    num_processes: NumProcesses = 1,
 ) -> None:
     """Tune a LoRA, or all weights of a model, on likes and dislikes."""
     quieten()
@@ -152,6 +154,8 @@ def train(
         recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
     chosen = read_recipe(recipe, settings)  # before torch loads: a bad recipe is told at once
+    if not dry_run:
+        share(num_processes)
     from thumbtune.runs import build, plan, run
     from thumbtune.runs.tuning import line_of, tune
     from thumbtune.training.progress import Sized

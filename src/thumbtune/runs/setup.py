@@ -30,7 +30,6 @@ from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
 from thumbtune.training.encoded import Encoded
 from thumbtune.training.guards import Advice
-from thumbtune.training.progress import Progress
 from thumbtune.training.trainer import Settings
 
 
@@ -139,18 +138,16 @@ def prepare(recipe: Recipe, *, given: Objective | None = None, split_of: Callabl
     )
 
 
-def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progress) -> Batches:
-    """Encode the images and prompts of a training, and return its batches."""
-    recipe, objective = setup.recipe, setup.objective
-    encoded = Encoded(
+def encoded_of(setup: Setup, model: PipelineModel, cache: Cache) -> Encoded:
+    """Return the images and prompts of a training for a model, of which none is encoded yet."""
+    return Encoded(
         setup.split.train,
         model,
         cache,
-        objectives.prefixes_of(objective),
+        objectives.prefixes_of(setup.objective),
         sizes=sizes_to_encode(model, setup.placements(model)),
-        flips=recipe.train.flip,
+        flips=setup.recipe.train.flip,
     ).taking(setup.clips(model))
-    return batches_from(encoded.fill(progress, strict=True), model.process, recipe, objective)
 
 
 def batches_from(encoded: Encoded, process: Process, recipe: Recipe, objective: Objective) -> Batches:

@@ -24,14 +24,14 @@ from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.own_labels import split_in
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.reporting import reported
-from thumbtune.runs.setup import Setup, batches_of, prepare
+from thumbtune.runs.setup import Setup, batches_from, encoded_of, prepare
 from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
 from thumbtune.training.batches import Batches
 from thumbtune.training.checkpoint import LOG
 from thumbtune.training.progress import Progress
 from thumbtune.training.step import Step
-from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
+from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, check_shared, train
 
 WORSE_THAN_ZEROS = 1.05  # a mean error: zeros have that of the target's variance, which is about 1
 
@@ -61,6 +61,7 @@ def tune(
         notes = setup.notes()
     story = {"notes": notes, **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
+    check_shared(recipe.train.batch, "pairs" in setup.objective.needs, accelerator.num_processes)
     check_memory(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
@@ -78,8 +79,12 @@ def _tuned(
     setup: Setup, model: PipelineModel, folder: Path, progress: Progress, resume: bool, accelerator: Any
 ) -> Iterator[Step]:
     """Encode the likes, go back to the newest checkpoint if any, train, and write the result."""
-    with accelerator.main_process_first():  # the others find the cache filled
-        batches = batches_of(setup, model, run.cache_of(folder), progress)
+    encoded = encoded_of(setup, model, run.cache_of(folder))
+    if accelerator.num_processes > 1:
+        encoded.fill_share(accelerator.process_index, accelerator.num_processes, progress)
+        accelerator.wait_for_everyone()
+    with accelerator.main_process_first():  # what is left; the others find the cache filled
+        batches = batches_from(encoded.fill(progress, strict=True), model.process, setup.recipe, setup.objective)
         held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
     model.rest()  # all is encoded
     give_back()

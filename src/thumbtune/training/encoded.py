@@ -95,6 +95,37 @@ class Encoded:
     def _prompt_key(self, prompt: str) -> str:
         return f"prompt-alone:{self._of_prompts}:{prompt}"
 
+    def fill_share(self, place: int, of: int, progress: Progress = quiet, at_once: int = 16) -> None:
+        """Encode one of several equal parts of what the cache lacks; other processes encode the others.
+
+        What cannot be kept there, as numbers that are not finite, is left for `fill`.
+
+        Args:
+            place: which part, from 0 on.
+            of: the number of parts.
+            progress: is told of every `at_once` images.
+            at_once: how many images are opened together.
+        """
+        images, prompts = self._images()[place::of], self._prompts()[place::of]
+
+        def encode(places: list[int]) -> list[Tensors]:
+            return [self._encode(*images[each]) for each in places]
+
+        keys = [self._key_of(*which) for which in images]
+        self.cache.fill(keys, encode, at_once, lambda chunks: progress(in_images(chunks), "Encoding images"))
+        self.cache.fill(
+            [self._prompt_key(prompt) for prompt in prompts], lambda rows: [self._embed(prompts[row]) for row in rows]
+        )
+
+    def _images(self) -> list[tuple[int, bool]]:
+        """Return the row of each image, and whether it is mirrored."""
+        return [(row, flipped) for flipped in ((False, True) if self.flips else (False,)) for row in range(len(self))]
+
+    def _prompts(self) -> list[str]:
+        """Return the prompts that training gives, each once."""
+        behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
+        return sorted({*self.prompts, *behind, ""})
+
     def fill(self, progress: Progress = quiet, at_once: int = 16, *, strict: bool = False) -> "Encoded":
         """Encode the images and prompts that the cache lacks; return self.
 
@@ -107,8 +138,7 @@ class Encoded:
         Raises:
             ThumbtuneError: with `strict`, half of the images, or a prompt, are encoded as NaN or infinite numbers.
         """
-        behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
-        prompts = sorted({*self.prompts, *behind, ""})
+        images, prompts = self._images(), self._prompts()
         too_many = math.ceil(len(set(self.image_ids)) * TOO_MANY_WRONG)
         wrong: dict[str, None] = {}  # in their order, each once
 
@@ -128,7 +158,6 @@ class Encoded:
                 raise _not_finite(bad)
             return made
 
-        images = [(row, flipped) for flipped in ((False, True) if self.flips else (False,)) for row in range(len(self))]
         keys = [self._key_of(row, flipped) for row, flipped in images]
         self.cache.fill(keys, encode, at_once, lambda chunks: progress(in_images(chunks), "Encoding images"))
         if strict and wrong:

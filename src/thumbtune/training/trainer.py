@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from thumbtune.errors import ThumbtuneError, note, plural
+from thumbtune.errors import UsageError, note, plural
 from thumbtune.memory import make_room, ran_out
 from thumbtune.models.protocol import Model
 from thumbtune.objective.beta import Beta, Fixed
@@ -124,18 +124,11 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
     """Yield a Step after every weight update, from `training.step` up to `settings.steps`.
 
     Raises:
-        ThumbtuneError: the processes cannot share a batch equally.
+        UsageError: the processes cannot share a batch equally.
         TrainingBroke: several steps in a row gave no finite loss or gradient; the weights are those before them.
         MemoryRanOut: memory ran out; the weights are those of the last whole step.
     """
-    processes = training.accelerator.num_processes
-    unit = processes * (2 if batches.paired else 1)
-    if batches.size % unit:
-        raise ThumbtuneError(
-            f"train.batch is {batches.size}, which {processes} processes cannot share equally"
-            f"{', pair by pair' if batches.paired else ''}; make it a multiple of {unit}.",
-            code="batch-not-shared",
-        )
+    check_shared(batches.size, batches.paired, training.accelerator.num_processes)
     while training.step < training.settings.steps:
         try:
             step = _step(training, batches, objective)
@@ -147,6 +140,21 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
             yield step
             continue
         make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt
+
+
+def check_shared(size: int, paired: bool, processes: int) -> None:
+    """Refuse an effective batch that the processes cannot share equally.
+
+    Raises:
+        UsageError: they cannot, or not pair by pair.
+    """
+    unit = processes * (2 if paired else 1)
+    if size % unit:
+        raise UsageError(
+            f"train.batch is {size}, which {processes} processes cannot share equally"
+            f"{', pair by pair' if paired else ''}; make it a multiple of {unit}.",
+            code="batch-not-shared",
+        )
 
 
 def _smaller(training: Training, batches: Batches, error: RuntimeError | MemoryError) -> Settings:

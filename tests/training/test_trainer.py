@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -595,17 +594,3 @@ def test_gradients_that_no_scale_makes_finite_stop_a_training_in_half_precision(
     with refused("training-broke", naming=f"step {15 + PATIENCE}: {PATIENCE} steps in a row"):
         list(train(training, make_batches(plane, POINTS, RIGHT), Cliff()))
     assert torch.equal(weights(plane), before)
-
-
-def test_weights_that_no_process_reached_get_no_gradient() -> None:
-    from thumbtune.training.trainer import _add_up
-
-    reached, elsewhere, never = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
-    reached.grad = torch.tensor([1.0, 2.0])
-    others = [torch.tensor([0.0, 1.0, 0.0]), torch.zeros(2), torch.tensor([5.0, 6.0])]  # of the other process
-    accelerator = SimpleNamespace(
-        num_processes=2, device=torch.device("cpu"), reduce=lambda own, _kind: own + others.pop(0)
-    )
-    _add_up(accelerator, [reached, elsewhere, never])
-    assert reached.grad.tolist() == [1.0, 2.0] and never.grad is None
-    assert elsewhere.grad is not None and elsewhere.grad.tolist() == [5.0, 6.0]

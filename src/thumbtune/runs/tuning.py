@@ -29,9 +29,10 @@ from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
 from thumbtune.training.batches import Batches
 from thumbtune.training.checkpoint import LOG
+from thumbtune.training.in_processes import check_shared
 from thumbtune.training.progress import Progress
 from thumbtune.training.step import Step
-from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, check_shared, train
+from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
 
 WORSE_THAN_ZEROS = 1.05  # a mean error: zeros have that of the target's variance, which is about 1
 

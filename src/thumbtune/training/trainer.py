@@ -13,16 +13,16 @@ One step, over an effective batch cut into micro-batches (and processes):
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from thumbtune.errors import UsageError, note, plural
+from thumbtune.errors import note, plural
 from thumbtune.memory import make_room, ran_out
 from thumbtune.models.protocol import Model
 from thumbtune.objective.beta import Beta, Fixed
@@ -42,6 +42,7 @@ from thumbtune.training.denoising import (
 )
 from thumbtune.training.ema import EMA
 from thumbtune.training.failures import MemoryRanOut, TrainingBroke, WentWrong
+from thumbtune.training.in_processes import add_up, check_shared, gathered
 from thumbtune.training.measurements import Measurements, measured, step_of
 from thumbtune.training.optimizers import Name, optimizer_of
 from thumbtune.training.reference_errors import ReferenceErrors
@@ -142,21 +143,6 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
         make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt
 
 
-def check_shared(size: int, paired: bool, processes: int) -> None:
-    """Refuse an effective batch that the processes cannot share equally.
-
-    Raises:
-        UsageError: they cannot, or not pair by pair.
-    """
-    unit = processes * (2 if paired else 1)
-    if size % unit:
-        raise UsageError(
-            f"train.batch is {size}, which {processes} processes cannot share equally"
-            f"{', pair by pair' if paired else ''}; make it a multiple of {unit}.",
-            code="batch-not-shared",
-        )
-
-
 def _smaller(training: Training, batches: Batches, error: RuntimeError | MemoryError) -> Settings:
     """Return the settings with parts of half the size, so that the step can be tried again.
 
@@ -205,7 +191,7 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     for part, reference in zip(parts, references, strict=True):
         learnt = _learn(training, part, reference, reference_point, objective, batches.size)
         tables.append(learnt.stacked())
-    table = _gathered(training.accelerator, torch.cat(tables))
+    table = gathered(training.accelerator, torch.cat(tables))
     images = Measurements.of(table)
     training.remedy = _remedy(objective, finite=any(map(len, tables)))
     norm = _update(training, empty=not len(images))
@@ -239,7 +225,7 @@ def _with_beta(training: Training, objective: Objective, references: list[Refere
     """Return the objective with the beta of this step, computed from the errors of all processes."""
     errors = None
     if training.beta.looks:
-        errors = _gathered(training.accelerator, torch.cat([one.error for one in references])[:, None])[:, 0]
+        errors = gathered(training.accelerator, torch.cat([one.error for one in references])[:, None])[:, 0]
         errors = unit_of(traits_of(objective).log_ratio, errors)
     beta = training.beta.before(errors)
     return objective if beta is None else replace(objective, beta=beta)  # type: ignore[type-var]
@@ -271,14 +257,6 @@ def _ends(training: Training, batches: Batches) -> list[tuple[int, int]]:
     return batches.parts(training.step, first, first + share, training.settings.micro_batch)
 
 
-def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Tensor, "finite c"]:
-    """Return the finite rows of all processes, so that a broken image changes nothing."""
-    if accelerator.num_processes > 1:
-        padded: Any = accelerator.pad_across_processes(rows, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
-        rows = accelerator.gather(padded)  # type: ignore[assignment]
-    return rows[rows.isfinite().all(1)]
-
-
 def _reference_point(
     training: Training, batches: Batches, parts: list[Batch], references: list[Reference], log_ratio: LogRatio
 ) -> float | None:
@@ -296,7 +274,7 @@ def _reference_point(
         policies = [error(training.model, part, accelerator) for part in parts]
     ratio = log_ratio(torch.cat(errors), torch.cat(policies))
     table = torch.stack([ratio, torch.cat([part.liked for part in parts])], 1)
-    ratio, liked = _gathered(accelerator, table).unbind(1)
+    ratio, liked = gathered(accelerator, table).unbind(1)
     return _before(estimator, ratio, liked > 0)
 
 
@@ -343,22 +321,6 @@ def _learn(
     return measured(objective, judged, loss.detach(), training.model.process.share(part.t))
 
 
-def _add_up(accelerator: Any, parameters: Sequence[nn.Parameter]) -> None:
-    """Sum the gradients over all processes; a process without a finite image adds zeros.
-
-    Weights that no image reached in any process get no gradient, as in one process: the optimiser leaves them alone.
-    """
-    if accelerator.num_processes == 1:
-        return
-    reached = torch.tensor([float(one.grad is not None) for one in parameters], device=accelerator.device)
-    counts: Any = accelerator.reduce(reached, "sum")
-    for parameter, count in zip(parameters, counts.tolist(), strict=True):
-        if not count:
-            continue
-        own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        parameter.grad = accelerator.reduce(own, "sum")  # type: ignore[assignment, arg-type]
-
-
 def _remedy(objective: Objective, finite: bool) -> str:
     """Return advice after a step without a finite gradient. If errors were `finite`, the weights are sound."""
     if not finite or traits_of(objective).beta is None:
@@ -373,7 +335,7 @@ def _update(training: Training, empty: bool) -> float | None:
     """Clip and apply the gradient, and return its norm. If it is not finite, change nothing and return None."""
     norm = math.nan
     if not empty:
-        _add_up(training.accelerator, training.parameters)
+        add_up(training.accelerator, training.parameters)
         norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.max_grad_norm) or 0.0)
         # the scaler of fp16 must get every gradient: it skips broken ones itself and lowers its scale
         if math.isfinite(norm) or training.accelerator.scaler is not None:

@@ -1,0 +1,56 @@
+"""What processes sum and gather, by hand: buckets, weights that no image reached, and batches that cannot be shared."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from refusals import refused
+from torch import Tensor
+
+from thumbtune.training import in_processes
+from thumbtune.training.in_processes import add_up, check_shared
+
+
+def beside(*others: Tensor) -> Any:
+    """The accelerator of two processes, of which the other one has these tensors, in their order."""
+    left = list(others)
+    device = torch.device("cpu")
+    return SimpleNamespace(num_processes=2, device=device, reduce=lambda own, _kind: own + left.pop(0))
+
+
+def test_weights_that_no_process_reached_get_no_gradient() -> None:
+    reached, elsewhere, never = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
+    reached.grad = torch.tensor([1.0, 2.0])
+    add_up(beside(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.5, 0.0, 5.0, 6.0])), [reached, elsewhere, never])
+    assert reached.grad.tolist() == [1.5, 2.0] and never.grad is None
+    assert elsewhere.grad is not None and elsewhere.grad.tolist() == [5.0, 6.0]
+
+
+@pytest.mark.parametrize("bucket", [1, 5, 6, 100])
+def test_buckets_change_no_sum(bucket: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes and types are kept; one that is larger than a bucket is summed alone."""
+    monkeypatch.setattr(in_processes, "BUCKET", bucket)
+    shapes = [(2, 2), (1,), (3, 4), (2,), (2, 1)]
+    kinds = [torch.float32] * 3 + [torch.float64] * 2
+    both = [[torch.randn(shape, dtype=kind) for shape, kind in zip(shapes, kinds, strict=True)] for _ in range(2)]
+    parameters = [torch.nn.Parameter(torch.zeros_like(one)) for one in both[0]]
+    for parameter, own in zip(parameters, both[0], strict=True):
+        parameter.grad = own.clone()
+    buckets = list(in_processes._buckets(parameters))
+    assert sum(map(len, buckets)) == len(parameters)
+    places = {id(one): place for place, one in enumerate(parameters)}
+    others = [torch.cat([both[1][places[id(one)]].flatten() for one in bucket]) for bucket in buckets]
+    add_up(beside(torch.ones(len(parameters)), *others), parameters)
+    for parameter, mine, theirs in zip(parameters, *both, strict=True):
+        assert parameter.grad is not None and parameter.grad.dtype == mine.dtype
+        assert torch.equal(parameter.grad, mine + theirs)
+
+
+def test_a_batch_is_shared_equally_or_refused() -> None:
+    check_shared(8, paired=True, processes=4)
+    check_shared(12, paired=False, processes=4)
+    with refused("batch-not-shared", naming="multiple of 8"):
+        check_shared(12, paired=True, processes=4)
+    with refused("batch-not-shared", naming="multiple of 4"):
+        check_shared(6, paired=False, processes=4)

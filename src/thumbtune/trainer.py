@@ -1,6 +1,6 @@
 """Train from Python in the shape that TRL has: a model, options and a data set make a Trainer.
 
-    trainer = Trainer(model=pipeline, config=Config("runs/first", steps=140), feedback=dataset)
+    trainer = Trainer(model=pipeline, config=Config("runs/first", steps=50), feedback=dataset)
     trainer.train()                          # or: for step in trainer.steps(): ...
     trainer.evaluate()
 
@@ -58,7 +58,7 @@ def _config_of(config: Any) -> Config:
     if not isinstance(config, Config):
         raise UsageError(
             f"config is a Config or a mapping of its keywords, not {shown(config)}; write it as "
-            'Config("runs/first", steps=140).',
+            'Config("runs/first", steps=50).',
             code="trainer-no-config",
         )
     return config
@@ -67,7 +67,7 @@ def _config_of(config: Any) -> Config:
 class Trainer:
     """A training of one model on one set of likes and dislikes, in the folder `config.output_dir`.
 
-        trainer = Trainer(config=Config("runs/first", steps=140), feedback=dataset)
+        trainer = Trainer(config=Config("runs/first", steps=50), feedback=dataset)
         trainer.train()
         print(trainer.evaluate(scorers="line-art")["sentence"])
 

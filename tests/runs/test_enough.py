@@ -82,7 +82,7 @@ def test_as_many_as_once_gained_are_not(made: Callable[..., Recipe], likes: int,
 def test_images_that_are_shown_more_often_than_ever_gained_are_noted(made: Callable[..., Recipe]) -> None:
     recipe = made(rows(20, 30), NONE_HELD_OUT, "train.steps=500")
     (note,) = (note for note in prepare(recipe).notes() if "times" in note)
-    assert "is shown 320 times" in note and "each 31 times, which train.steps=48 does here" in note  # 48 * 32 / 50
+    assert "is shown 320 times" in note and "each 11 times, which train.steps=17 does here" in note  # 17 * 32 / 50
     for steps in (437, 48):  # 437 * 32 / 50 is below 280, and 438 * 32 / 50 above
         again = read_recipe(None, [f"likes={recipe.likes}", NONE_HELD_OUT, f"train.steps={steps}"])
         assert not any("times" in note for note in prepare(again).notes())

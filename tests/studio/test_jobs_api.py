@@ -114,7 +114,7 @@ def test_a_run_is_not_trained_over_and_can_be_resumed(client: TestClient, site: 
     assert queue_of(site).words(waiting) == ["train", "--out", "runs/first", "--resume"]
     assert client.get("/api/v1/runs").json()[0]["name"] == "first"
     detail = client.get("/api/v1/runs/first").json()
-    assert (detail["steps"], detail["rows"], detail["samples"]) == (140, [], [])
+    assert (detail["steps"], detail["rows"], detail["samples"]) == (50, [], [])
 
 
 def test_the_images_of_a_generation_are_those_that_it_stored(client: TestClient, site: Site, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_the_form_has_every_option_of_a_recipe_but_the_store(client: TestClient)
     assert "likes" not in keys and {"model", "train.lr", "lora.rank", "gates.alpha"} - set(keys) <= {"gates.alpha"}
     assert all(option["help"] for option in form["options"])
     steps = next(option for option in form["options"] if option["key"] == "train.steps")
-    assert (steps["default"], steps["first"]) == ("140", True)
+    assert (steps["default"], steps["first"]) == ("50", True)
     assert [preset["name"] for preset in form["presets"]] == ["quick", "standard", "careful"]
     assert "paper" in form["shipped"]
     paper = client.get("/api/v1/recipe", params={"shipped_recipe": "paper"}).json()

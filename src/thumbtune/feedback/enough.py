@@ -13,7 +13,7 @@ MIN_LABELS = 20
 MIN_OF_A_KIND = 4
 # Of these 20, a fifth was held out, and 140 steps of 32 images showed each of the other 16 so often.
 MOST_SHOWN = 280
-DEMO_SHOWN = 31  # times: 140 steps of 32 images, of 144 labels
+DEMO_SHOWN = 11  # times: 50 steps of 32 images, of 144 labels
 
 
 def verdict_note(prompts: Iterable[str]) -> str | None:

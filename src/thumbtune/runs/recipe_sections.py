@@ -222,7 +222,7 @@ class TrainSection(Section):
         description="The weights that are trained: lora (a small adapter) or full (all weights, which needs a "
         "far lower lr).",
     )
-    steps: int = Field(default=140, ge=1, description="Number of weight updates.")
+    steps: int = Field(default=50, ge=1, description="Number of weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
     size: Annotated[int | None, BeforeValidator(values.side)] = Field(
         default=None,

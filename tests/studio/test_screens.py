@@ -76,6 +76,12 @@ STATES = {
         "!document.getElementById('result').hidden",
     ),
     "export": ("/export", "true", "document.querySelector('#files li') && document.getElementById('card').textContent"),
+    "settings": (
+        "/settings",
+        "document.querySelector('#raters button').click()",
+        "document.querySelector('#raters input') && document.querySelector('#policies tr') && "
+        "document.querySelector('#about dd')",
+    ),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
 }
 
@@ -84,6 +90,7 @@ READY = {
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
     "/blind": "document.querySelectorAll('#tests article').length",
+    "/settings": "document.querySelectorAll('#raters li').length",
 }
 
 

@@ -39,6 +39,10 @@ STATUS_OF = {
     "vote-of-another-rater": 403,
     "vote-id-taken": 409,
     "studio-other-store": 409,
+    "studio-no-rater": 404,
+    "studio-rater-twice": 409,
+    "studio-named-rater": 409,
+    "studio-many-raters": 409,
     "image-unreadable": 415,
 }
 BAD_REQUEST, UNAVAILABLE = 400, 503

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.access import Person
 from thumbtune.studio.site import Site, is_known_host
 
@@ -71,12 +72,15 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         check_host(headers, self.site.hosts)
         check_origin(headers, path)
-        by_token = self._by_token(scope, headers)
+        try:
+            by_token, by_cookie = self._by_token(scope, headers), self._by_cookie(headers)
+        except ThumbtuneError as error:  # nobody knows who is a person of this studio
+            raise Refusal(503, error.code, str(error)) from error
         if scope["method"] not in SAFE_METHODS:
             if by_token is None and not {"origin", "sec-fetch-site"} & set(headers):
                 raise Refusal(403, "studio-no-origin", "Requests without a browser need a token in Authorization.")
             check_body(headers)
-        person = by_token or self._by_cookie(headers)
+        person = by_token or by_cookie
         if person is None and not path.startswith(OPEN_PATHS):
             raise Refusal(401, "studio-unknown", "You are not signed in; open the link that thumbtune studio printed.")
         return person

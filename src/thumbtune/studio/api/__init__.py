@@ -11,9 +11,11 @@ from thumbtune.studio.api import (
     imports,
     jobs,
     queue,
+    raters,
     rounds,
     runs,
     session,
+    settings,
     votes,
 )
 
@@ -31,4 +33,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     comparison.router,
     blind.router,
+    raters.router,
+    settings.router,
 )

@@ -22,7 +22,12 @@ AXE = resources.files("axe_core_python").joinpath("axe.min.js")
 FINDINGS = """axe.run(document, {resultTypes: ['violations']}).then(({violations}) =>
     violations.map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 120)} ${one.nodes[0].failureSummary}`))"""
 STATES = {
-    "home": ("/", "true", "document.getElementById('state-judge').textContent.includes('left')"),
+    "home": (
+        "/",
+        "document.getElementById('fine').open = true",
+        "document.getElementById('state-judge').textContent.includes('left') && "
+        "document.getElementById('doctor-when').textContent.includes('Measured')",
+    ),
     "judge": ("/judge", "true", "document.getElementById('frame').dataset.image"),
     "wall": (
         "/judge",

@@ -85,7 +85,7 @@ class Access:
             ThumbtuneError: there is none.
         """
         for person in self.people:
-            if hmac.compare_digest(self.id_of(person), name):
+            if self.id_of(person) == name:  # no secret
                 return person
         raise ThumbtuneError("There is no such rater any more; load the page again.", code="studio-no-rater")
 

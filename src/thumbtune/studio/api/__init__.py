@@ -7,6 +7,7 @@ from thumbtune.studio.api import (
     comparison,
     counts,
     exports,
+    home,
     images,
     imports,
     jobs,
@@ -33,6 +34,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     comparison.router,
     blind.router,
+    home.router,
     raters.router,
     settings.router,
 )

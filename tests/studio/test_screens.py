@@ -87,6 +87,11 @@ STATES = {
         "document.querySelector('#raters input') && document.querySelector('#policies tr') && "
         "document.querySelector('#about dd')",
     ),
+    "upload": (
+        "/images",
+        "document.getElementById('upload-open').click()",
+        "document.getElementById('upload').open",
+    ),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
 }
 

@@ -44,6 +44,9 @@ STATUS_OF = {
     "studio-named-rater": 409,
     "studio-many-raters": 409,
     "image-unreadable": 415,
+    "upload-unreadable": 415,
+    "upload-no-prompt": 422,
+    "upload-no-room": 507,
 }
 BAD_REQUEST, UNAVAILABLE = 400, 503
 

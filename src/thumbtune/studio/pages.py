@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from thumbtune import __version__
 from thumbtune.feedback.store.database import name_of
 from thumbtune.studio.access import Person
-from thumbtune.studio.guard import signed_in
+from thumbtune.studio.guard import MAX_UPLOAD_BYTES, signed_in
 from thumbtune.studio.people import Anybody, Studio
 from thumbtune.studio.site import Site
 
@@ -69,7 +69,8 @@ def _show(request: Request, site: Studio, person: Anybody) -> Response:
     if not (page.for_raters or person.is_owner):
         return RedirectResponse("/judge", 303)
     likes = quote(name_of(site.likes))
-    return render(request, page.name, page=page, rail=_rail(person), person=person, site=site, likes=likes)
+    given = {"rail": _rail(person), "person": person, "site": site, "likes": likes}
+    return render(request, page.name, page=page, upload_megabytes=MAX_UPLOAD_BYTES // 1_000_000, **given)
 
 
 def _rail(person: Person) -> list[Page]:

@@ -17,6 +17,7 @@ from thumbtune.studio.api import (
     runs,
     session,
     settings,
+    uploads,
     votes,
 )
 
@@ -28,6 +29,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     votes.router,
     images.router,
     imports.router,
+    uploads.router,
     rounds.router,
     exports.router,
     jobs.router,

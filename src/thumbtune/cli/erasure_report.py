@@ -27,8 +27,6 @@ def print_erased_in_studio(erased: "ErasedInStudio", rater: str) -> None:
         say(f"{answers} of {named(rater)} to {tests} {'was' if erased.answers == 1 else 'were'} deleted.")
     if erased.results:
         files = ", ".join(map(str, erased.results))
-        say(
-            f"Results of ended blind tests still count these answers: {files}; delete them, and their copies."
-        )
+        say(f"Results of ended blind tests still count these answers: {files}; delete them, and their copies.")
     if erased.was_rater:
         say(f"{named(rater)} is no rater of the studio any more; their link and their browsers are signed out.")

@@ -69,7 +69,7 @@ def _show(request: Request, site: Studio, person: Anybody) -> Response:
     if not (page.for_raters or person.is_owner):
         return RedirectResponse("/judge", 303)
     likes = quote(name_of(site.likes))
-    given = {"rail": _rail(person), "person": person, "site": site, "likes": likes}
+    given = {"rail": _rail(person), "person": person, "site": site, "likes": likes, "rater": quote(person.rater)}
     return render(request, page.name, page=page, upload_megabytes=MAX_UPLOAD_BYTES // 1_000_000, **given)
 
 

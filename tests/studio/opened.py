@@ -11,6 +11,7 @@ SCREENS = {
     "compare": "/compare",
     "blind": "/blind",
     "export": "/export",
+    "settings": "/settings",
 }
 
 

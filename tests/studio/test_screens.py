@@ -22,7 +22,12 @@ AXE = resources.files("axe_core_python").joinpath("axe.min.js")
 FINDINGS = """axe.run(document, {resultTypes: ['violations']}).then(({violations}) =>
     violations.map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 120)} ${one.nodes[0].failureSummary}`))"""
 STATES = {
-    "home": ("/", "true", "document.getElementById('state-judge').textContent.includes('left')"),
+    "home": (
+        "/",
+        "document.getElementById('fine').open = true",
+        "document.getElementById('state-judge').textContent.includes('left') && "
+        "document.getElementById('doctor-when').textContent.includes('Measured')",
+    ),
     "judge": ("/judge", "true", "document.getElementById('frame').dataset.image"),
     "wall": (
         "/judge",
@@ -76,6 +81,17 @@ STATES = {
         "!document.getElementById('result').hidden",
     ),
     "export": ("/export", "true", "document.querySelector('#files li') && document.getElementById('card').textContent"),
+    "settings": (
+        "/settings",
+        "document.querySelector('#raters button').click()",
+        "document.querySelector('#raters input') && document.querySelector('#policies tr') && "
+        "document.querySelector('#about dd')",
+    ),
+    "upload": (
+        "/images",
+        "document.getElementById('upload-open').click()",
+        "document.getElementById('upload').open",
+    ),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
 }
 
@@ -84,6 +100,7 @@ READY = {
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
     "/blind": "document.querySelectorAll('#tests article').length",
+    "/settings": "document.querySelectorAll('#raters li').length",
 }
 
 

@@ -4,10 +4,13 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from running import Studio, free_port
 from studio_store import fill
+
+from thumbtune.studio.site import open_site
 
 MAX_SECONDS = 1.5  # of a processor; a busy machine may take longer to give them
 Call = Callable[..., tuple[int, str, str]]
@@ -25,6 +28,26 @@ def test_the_studio_starts_at_once_and_without_torch(tmp_path: Path) -> None:
     with Studio(tmp_path / "likes") as studio:
         assert "torch" not in Path(f"/proc/{studio.pid}/maps").read_text()
     assert spent() - before < MAX_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here, which tells what a process has loaded")
+def test_the_doctor_leaves_the_studio_without_torch(tmp_path: Path) -> None:
+    with Studio(tmp_path / "likes") as studio:
+        headers = {"Authorization": f"Bearer {studio.link.partition('token=')[2]}", "Content-Type": "application/json"}
+        address = f"http://127.0.0.1:{studio.port}/api/v1/doctor"
+        with urlopen(Request(address, b"{}", headers), timeout=120) as answer:
+            assert b"torch" in answer.read()
+        assert "torch" not in Path(f"/proc/{studio.pid}/maps").read_text()
+
+
+def test_a_rater_of_the_page_has_a_link_at_the_next_start(tmp_path: Path) -> None:
+    fill(tmp_path / "likes", 1)
+    site = open_site(str(tmp_path / "likes"), raters=["ann"])
+    with site.store:
+        token = site.access.token_of(site.access.add("eve"))
+    with Studio(tmp_path / "likes", None, "--rater", "ann") as studio:
+        assert len(studio.links) == 2 and studio.links[1].endswith(f"token={token}")
 
 
 def test_the_key_is_for_its_owner_alone_and_stays(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from thumbtune.cli.erasure_report import has_voted, print_erased_in_studio
 from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
 from thumbtune.cli.progress import bar
 from thumbtune.cli.terminal import counts, quieten, say
@@ -321,14 +322,22 @@ def erase(
     likes: Likes = "likes",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete all votes of a rater, and print what else changes."""
+    """Delete all votes of a rater and their answers to blind tests, and print what else changes."""
     from thumbtune.feedback.store.store import Store
     from thumbtune.runs.trained_on import runs_on
+    from thumbtune.studio.erasure import erase_in_studio, is_known
+    from thumbtune.studio.site import folder_of
 
     with Store.open(likes, create=False) as store:
-        store.check_rater(rater)
+        folder = folder_of(likes, store.name)
+        only_there = is_known(folder, rater) and not has_voted(store, rater)
+        if not only_there:
+            store.check_rater(rater)
         if not yes:
             _ask(f"Delete all votes of {named(rater)} in {store.name} for good?")
+        print_erased_in_studio(erase_in_studio(store, folder, rater), rater)
+        if only_there:
+            return
         erased = store.erase(rater)
     if erased.resumed:
         say(f"The erasure of {named(rater)} was interrupted before; it is complete now.")

@@ -72,7 +72,7 @@ def check_beginning(data: bytes) -> None:
     Raises:
         UnreadableImage: they are no image and no video, or of an unsupported format.
     """
-    with _in_sentences():
+    with in_sentences():
         if videos.suffix_of(data[: videos.HEAD]) is None:
             _refuse_unsupported(data)
             with opened(io.BytesIO(data)):
@@ -88,13 +88,13 @@ def inspect_image(data: bytes) -> ImageInfo:
         UnreadableImage: not an image or a video, cut off, damaged, of an unsupported format or number type, larger than
             `MAX_PIXELS`, or too long; or a video, and PyAV is missing.
     """
-    with _in_sentences():
+    with in_sentences():
         suffix = videos.suffix_of(data[: videos.HEAD])
         return _decode(data) if suffix is None else _decode_video(data, suffix)
 
 
 @contextmanager
-def _in_sentences() -> Iterator[None]:
+def in_sentences() -> Iterator[None]:
     """Turn what a decoder raises into a sentence.
 
     Raises:

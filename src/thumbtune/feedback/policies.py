@@ -63,11 +63,20 @@ def _winners(labels: Sequence[Label], policy: str) -> list[Label]:
     """Return the labels of one image that decide; an empty list if the image is undecided."""
     likes = [label for label in labels if label.liked]
     dislikes = [label for label in labels if not label.liked]
+    return {True: likes, False: dislikes, None: []}[decided(len(likes), len(dislikes), policy)]
+
+
+def decided(likes: int, dislikes: int, policy: str) -> bool | None:
+    """Return whether a judged image is liked, by the numbers of its votes; None if it is undecided.
+
+    >>> [decided(2, 1, policy) for policy in ("majority", "unanimous", "any-dislike")]
+    [True, None, False]
+    """
     if policy == "any-dislike":
-        return dislikes or likes
+        return not dislikes
     if policy == "unanimous":
-        return likes + dislikes if not (likes and dislikes) else []
-    return max(likes, dislikes, key=len) if len(likes) != len(dislikes) else []
+        return None if likes and dislikes else not dislikes
+    return likes > dislikes if likes != dislikes else None
 
 
 def combined_raters(rater: str) -> int | None:

@@ -39,7 +39,14 @@ STATUS_OF = {
     "vote-of-another-rater": 403,
     "vote-id-taken": 409,
     "studio-other-store": 409,
+    "studio-no-rater": 404,
+    "studio-rater-twice": 409,
+    "studio-named-rater": 409,
+    "studio-many-raters": 409,
     "image-unreadable": 415,
+    "upload-unreadable": 415,
+    "upload-no-prompt": 422,
+    "upload-no-room": 507,
 }
 BAD_REQUEST, UNAVAILABLE = 400, 503
 

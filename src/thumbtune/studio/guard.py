@@ -3,7 +3,8 @@
 - Host must be ours, so that no other site's name leads here (DNS rebinding).
 - A page of another origin, also of another port of this machine, may ask nothing: browsers say so in `Sec-Fetch-Site`
   and `Origin`. A request that changes something must carry one of them, or a token in `Authorization`.
-- It must be JSON, which other sites' forms cannot send, and small.
+- It must be JSON, which other sites' forms cannot send, and small. An upload is bytes of a type that they cannot send
+  either, and may be larger.
 """
 
 import json
@@ -14,10 +15,14 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.access import Person
 from thumbtune.studio.site import Site, is_known_host
 
 MAX_BODY_BYTES = 1_000_000
+UPLOADS = "/api/v1/uploads"
+UPLOAD_TYPE = "application/octet-stream"  # a form sends text/plain, a form's own type or multipart alone
+MAX_UPLOAD_BYTES = 64_000_000  # of one image: 4096 x 4096 in 24 bits are 50 MB without compression
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/static/", "/welcome", "/api/v1/session")  # for people without a cookie
 POLICY = (
@@ -60,7 +65,7 @@ class Guard:
             await refuse(refusal, scope, with_headers(send))
             return
         scope.setdefault("state", {})["person"] = person
-        await self.app(scope, _Limited(receive), with_headers(send))
+        await self.app(scope, _Limited(receive, scope["path"]), with_headers(send))
 
     def _check(self, scope: Scope) -> Person | None:
         """Return who asks.
@@ -71,12 +76,15 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         check_host(headers, self.site.hosts)
         check_origin(headers, path)
-        by_token = self._by_token(scope, headers)
+        try:
+            by_token, by_cookie = self._by_token(scope, headers), self._by_cookie(headers)
+        except ThumbtuneError as error:  # nobody knows who is a person of this studio
+            raise Refusal(503, error.code, str(error)) from error
         if scope["method"] not in SAFE_METHODS:
             if by_token is None and not {"origin", "sec-fetch-site"} & set(headers):
                 raise Refusal(403, "studio-no-origin", "Requests without a browser need a token in Authorization.")
-            check_body(headers)
-        person = by_token or self._by_cookie(headers)
+            check_body(headers, path)
+        person = by_token or by_cookie
         if person is None and not path.startswith(OPEN_PATHS):
             raise Refusal(401, "studio-unknown", "You are not signed in; open the link that thumbtune studio printed.")
         return person
@@ -137,34 +145,40 @@ def check_origin(headers: Headers, path: str) -> None:
         raise Refusal(403, "studio-other-origin", "Pages of other sites may not use the studio.")
 
 
-def check_body(headers: Headers) -> None:
-    """Refuse bodies that are not JSON, or too large.
+def check_body(headers: Headers, path: str) -> None:
+    """Refuse bodies that are not JSON, or no bytes where an image is uploaded, or too large.
 
     Raises:
         Refusal: so it is.
     """
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(415, "studio-not-json", "The studio takes application/json alone.")
+    wanted = UPLOAD_TYPE if path == UPLOADS else "application/json"
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != wanted:
+        raise Refusal(415, "studio-not-json", f"The studio takes {wanted} alone here.")
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-        raise _too_large()
+    if not length.isdecimal() or int(length) > _most(path):
+        raise _too_large(path)
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, "studio-too-large", f"A request may have {MAX_BODY_BYTES:,} bytes; send less at once.")
+def _most(path: str) -> int:
+    return MAX_UPLOAD_BYTES if path == UPLOADS else MAX_BODY_BYTES
+
+
+def _too_large(path: str) -> Refusal:
+    what = "An image" if path == UPLOADS else "A request"
+    return Refusal(413, "studio-too-large", f"{what} may have {_most(path):,} bytes here; send less at once.")
 
 
 class _Limited:
     """A body that ends when it becomes too large; a client need not tell the length before."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._left = receive, MAX_BODY_BYTES
+    def __init__(self, receive: Receive, path: str) -> None:
+        self._receive, self._path, self._left = receive, path, _most(path)
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise _too_large()
+            raise _too_large(self._path)
         return message
 
 

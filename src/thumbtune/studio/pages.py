@@ -10,11 +10,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from thumbtune import __version__
 from thumbtune.feedback.store.database import name_of
 from thumbtune.studio.access import Person
-from thumbtune.studio.guard import signed_in
+from thumbtune.studio.guard import MAX_UPLOAD_BYTES, signed_in
 from thumbtune.studio.people import Anybody, Studio
 from thumbtune.studio.site import Site
 
 COOKIE_SECONDS = 90 * 24 * 60 * 60
+THEME_COOKIE = "thumbtune-theme"  # settings.js sets it: a page has its colours before its scripts run
+THEMES = ("light", "dark")  # without the cookie: as the system
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ PAGES = (
     Page("compare", "/compare", "Compare"),
     Page("blind", "/blind", "Blind test", for_raters=True, rail="Blind"),
     Page("export", "/export", "Export"),
+    Page("settings", "/settings", "Settings"),
 )
 PAGE_OF = {page.path: page for page in PAGES}
 
@@ -53,9 +56,12 @@ _environment = Environment(
 )
 
 
-def render(name: str, **values: object) -> HTMLResponse:
-    """Return a page from its template."""
-    return HTMLResponse(_environment.get_template(f"{name}.html.j2").render(version=__version__, **values))
+def render(request: Request, name: str, **values: object) -> HTMLResponse:
+    """Return a page from its template, in the colours that this browser was told to keep."""
+    theme = request.cookies.get(THEME_COOKIE)
+    theme = theme if theme in THEMES else None
+    page = _environment.get_template(f"{name}.html.j2")
+    return HTMLResponse(page.render(version=__version__, theme=theme, **values))
 
 
 def _show(request: Request, site: Studio, person: Anybody) -> Response:
@@ -63,7 +69,8 @@ def _show(request: Request, site: Studio, person: Anybody) -> Response:
     if not (page.for_raters or person.is_owner):
         return RedirectResponse("/judge", 303)
     likes = quote(name_of(site.likes))
-    return render(page.name, page=page, rail=_rail(person), person=person, site=site, likes=likes)
+    given = {"rail": _rail(person), "person": person, "site": site, "likes": likes, "rater": quote(person.rater)}
+    return render(request, page.name, page=page, upload_megabytes=MAX_UPLOAD_BYTES // 1_000_000, **given)
 
 
 def _rail(person: Person) -> list[Page]:
@@ -81,9 +88,9 @@ def welcome(request: Request, site: Studio, token: str | None = None) -> Respons
     The page leads on by itself: browsers send no strict cookie to an address that another site's link redirects to.
     """
     if token is None:
-        return render("welcome", person=None)
+        return render(request, "welcome", person=None)
     person = signed_in(site, request.scope, token)
-    response = render("welcome", person=person)
+    response = render(request, "welcome", person=person)
     set_cookie(response, site, person)
     return response
 

@@ -16,6 +16,7 @@ from thumbtune.feedback.store.votes import check_text
 from thumbtune.plugins import is_own
 from thumbtune.runs.next_training import next_settings
 from thumbtune.runs.recipe import SHIPPED_RECIPES, Recipe, read_recipe, recipe_options, with_settings
+from thumbtune.studio.choices import read_choices
 from thumbtune.studio.jobs.commands import Place, checked_model
 
 PresetName = Literal["quick", "standard", "careful"]
@@ -123,6 +124,12 @@ def preset_settings(name: PresetName, recipe: Recipe) -> dict[str, str]:
     }
     values = flat(recipe)
     return {key: text_of(value) for key, value in wanted.items() if value != values[key]}
+
+
+def chosen_settings(folder: Path, recipe: Recipe) -> dict[str, str]:
+    """Return what the owner chose for new trainings, in the studio's folder, where it differs from a recipe."""
+    policy = read_choices(folder).label_policy
+    return {} if policy in (None, recipe.label_policy) else {"label_policy": policy}
 
 
 def settings_after(run: Path, reference: Literal["last", "base"]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from thumbtune.feedback.store.database import is_address
 from thumbtune.feedback.store.store import Store
 from thumbtune.studio.access import Access, Attempts, Person, digest_of, key_in, people_of
 from thumbtune.studio.blind.tickets import Tickets
+from thumbtune.studio.roster import RosterFile
 
 DEFAULT_PORT = 8421
 DEFAULT_RATER = "me"  # as `thumbtune import`
@@ -52,7 +53,7 @@ class Site:
     @property
     def owner(self) -> Person:
         """The person who started the studio."""
-        return self.access.people[0]
+        return self.access.named[0]
 
 
 def open_site(
@@ -74,8 +75,10 @@ def open_site(
         raise UsageError(f"--root {root} is not a folder; name the folder of your images.", code="studio-bad-root")
     store = Store.open(likes, images=images)
     try:
-        folder = CACHE_FOLDER.expanduser() / digest_of(store.name) if is_address(likes) else Path(likes) / "studio"
-        access = Access(key_in(folder), people)
+        folder = folder_of(likes, store.name)
+        roster = RosterFile(folder)
+        roster.read()  # a list of raters that cannot be read ends the start
+        access = Access(key_in(folder), people, roster)
     except BaseException:
         store.close()
         raise
@@ -87,6 +90,11 @@ def open_site(
         access=access,
         hosts=tuple(host.lower() for host in hosts),
     )
+
+
+def folder_of(likes: str, name: str) -> Path:
+    """Return the studio's folder for a store, as `--likes` and its own name tell it; it need not be there."""
+    return CACHE_FOLDER.expanduser() / digest_of(name) if is_address(likes) else Path(likes) / "studio"
 
 
 def is_loopback(host: str) -> bool:

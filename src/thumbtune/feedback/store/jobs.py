@@ -7,6 +7,7 @@ lets a machine have one job at work.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -22,6 +23,8 @@ JobKind = Literal["generate", "train", "evaluate", "round", "merge", "export"]
 JobState = Literal["waiting", "running", "done", "failed", "stopped"]
 ENDED: tuple[JobState, ...] = ("done", "failed", "stopped")
 MAX_LISTED = 200
+OF_RATER = "rater:"  # a label policy, with a name (policies.py)
+NOBODY = "(erased)"  # no rater has it, so that a job that waits fails and trains on nobody else's votes
 
 
 def add_job(store: Store, kind: JobKind, folder: str, arguments: Mapping[str, Any]) -> Job:
@@ -132,3 +135,27 @@ def resume(store: Store, number: int) -> Job:
             code="job-not-stopped",
         )
     return get_job(store, number)
+
+
+def forget_rater(store: Store, rater: str) -> int:
+    """Take a rater's name out of label policies in the arguments and sentences of jobs; return how many jobs had it."""
+    named, nobody = f"{OF_RATER}{rater}", f"{OF_RATER}{NOBODY}"
+    in_sentence = re.compile(rf"{re.escape(named)}(?!\w)")
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(each) for key, each in value.items()}
+        return nobody if isinstance(value, str) and value.strip() == named else value
+
+    changed = 0
+    with store.transaction(), store.reading() as session:
+        rows = select(Job).where(Job.arguments.contains(OF_RATER) | Job.sentence.contains(OF_RATER))
+        for job in session.scalars(rows).all():
+            arguments = json.loads(job.arguments)
+            new = {"arguments": job.arguments, "sentence": job.sentence and in_sentence.sub(nobody, job.sentence)}
+            if without(arguments) != arguments:
+                new["arguments"] = json.dumps(without(arguments))
+            if new != {"arguments": job.arguments, "sentence": job.sentence}:
+                session.execute(update(Job).where(Job.id == job.id).values(**new))
+                changed += 1
+    return changed

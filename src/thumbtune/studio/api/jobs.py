@@ -125,13 +125,13 @@ def made(site: Studio, person: Owner, number: JobId) -> list[ShownImage]:
 @router.post("/jobs/generate", status_code=201)
 def generate(site: Studio, person: Owner, body: GenerateRequest) -> JobView:
     """Generate images; each one comes into the store without a vote as soon as it is there."""
-    return added(site, "generate", *_generation(site, body))
+    return added(site, "generate", *generation(site, body))
 
 
 @router.post("/jobs/generate/check")
 def check_generation(site: Studio, person: Owner, body: GenerateRequest) -> Plan:
     """Check what is to be generated, and return the command that does the same."""
-    folder, arguments = _generation(site, body)
+    folder, arguments = generation(site, body)
     return Plan(command=copied("generate", folder, arguments, place_of(site)))
 
 
@@ -289,7 +289,7 @@ def planned(place: Place, folder: str) -> int | None:
         return None
 
 
-def _generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]:
+def generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]:
     """Return the folder and the arguments of a generation that can be made."""
     place = place_of(site)
     arguments = body.model_dump(exclude={"name"})

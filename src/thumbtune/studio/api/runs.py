@@ -68,9 +68,13 @@ class PresetView(BaseModel):
 
 
 class Form(BaseModel):
-    """What a recipe can say: its options with the defaults of a model, presets, and the shipped recipes."""
+    """What a recipe can say: its options with the defaults of a model, presets, and the shipped recipes.
+
+    `settings`: those that the page Settings has for new trainings, if no shipped recipe is chosen.
+    """
 
     options: list[OptionView]
+    settings: dict[str, str]
     presets: list[PresetView]
     shipped: list[str]
 
@@ -116,6 +120,7 @@ def recipe(site: Studio, person: Owner, model: str | None = None, shipped_recipe
     chosen = form.checked_recipe(shipped_recipe, settings, place)
     return Form(
         options=[OptionView(**{**asdict(one), "choices": list(one.choices)}) for one in form.options_of(chosen)],
+        settings=form.chosen_settings(site.folder, chosen) if shipped_recipe is None else {},
         presets=[
             PresetView(name=name, title=each.title, about=each.about, settings=form.preset_settings(name, chosen))
             for name, each in form.PRESETS.items()

@@ -1,4 +1,4 @@
-// Requests to the API: JSON in and out, errors as one sentence, and whether the link to the studio stands.
+// Requests to the API: JSON in and out, or a file in, errors as one sentence, and whether the link to the studio stands.
 
 export const person = {
   rater: document.body.dataset.rater ?? "",
@@ -35,8 +35,8 @@ export const ask = async (path, { method = "GET", body, signal, keepalive = fals
       signal,
       keepalive,
       credentials: "same-origin",
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      headers: body === undefined ? {} : { "Content-Type": body instanceof Blob ? "application/octet-stream" : "application/json" },
+      body: body === undefined || body instanceof Blob ? body : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name !== "AbortError") setLink(false);

@@ -6,6 +6,7 @@ import { Grid } from "./grid.js";
 import { nudge, tell } from "./shell.js";
 import { setClock, undo, vote } from "./votes.js";
 import "./importing.js";
+import "./uploading.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 200;

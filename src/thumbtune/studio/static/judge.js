@@ -1,6 +1,7 @@
 // Judge: one image at a time. The vote names the image that is on the screen; a key before an image is there does nothing.
 
 import { Deck, load } from "./deck.js";
+import { keyOf, printKeys, tableOf } from "./keys.js";
 import { nudge, tell } from "./shell.js";
 import { history, setHistory, undo, vote } from "./votes.js";
 import { Wall } from "./wall.js";
@@ -161,10 +162,8 @@ const actions = {
   words: () => toggle("words", "wordless"),
   blur: () => toggle("blur", "blurred"),
 };
-const KEYS = {
-  ArrowLeft: "dislike", ArrowRight: "like", " ": "skip", u: "undo", Backspace: "undo", ArrowUp: "older", ArrowDown: "newer",
-  z: "zoom", f: "full", p: "words", b: "blur",
-};
+const ONE = tableOf("one"), WALL = tableOf("wall"); // keys -> actions
+const REASON = /^reason-(\d)$/;
 
 const reason = (place) => {
   const button = at("reasons").querySelectorAll("button")[place - 1];
@@ -174,18 +173,19 @@ const reason = (place) => {
 };
 
 document.addEventListener("keydown", (event) => {
+  const key = keyOf(event);
   if (event.repeat) {
-    if (KEYS[event.key] || event.key === "Enter") event.preventDefault(); // a held key is one press, on buttons too
+    if (ONE.has(key) || event.key === "Enter") event.preventDefault(); // a held key is one press, on buttons too
     return;
   }
   if (event.key === " " && event.target.closest?.("button, a")) return; // it presses what has the focus
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("dialog, input, select, textarea")) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (key === "w") setMode(!isWall);
+  const name = (isWall ? WALL : ONE).get(key);
+  if (name === "wall") setMode(!isWall);
   else if (isWall) {
-    if (!wall.press(key)) return;
-  } else if (key >= "1" && key <= "5") reason(Number(key));
-  else if (KEYS[key]) actions[KEYS[key]]();
+    if (!wall.press(name ?? key)) return;
+  } else if (REASON.test(name)) reason(Number(name.match(REASON)[1]));
+  else if (name) actions[name]();
   else return;
   event.preventDefault();
 });
@@ -250,4 +250,5 @@ if ([...at("order").options].some((option) => option.value === wanted)) {
   at("order").value = wanted;
   deck.restart(wanted);
 } else deck.fill();
+printKeys();
 draw();

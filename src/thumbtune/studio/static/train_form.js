@@ -17,7 +17,7 @@ const planOf = (lines) => lines.flatMap((line) => {
 
 export class TrainForm {
   constructor(started) {
-    Object.assign(this, { started, options: [], presets: [], changed: new Map(), preset: "standard", model: "" });
+    Object.assign(this, { started, options: [], presets: [], chosen: {}, changed: new Map(), preset: "standard", model: "" });
     at("form").addEventListener("submit", (event) => { event.preventDefault(); this.#start(); });
     at("copy-command").addEventListener("click", () => this.#copy("command"));
     at("copy-yaml").addEventListener("click", () => this.#copy("recipe"));
@@ -35,7 +35,7 @@ export class TrainForm {
     if (recipe) asked.set("shipped_recipe", recipe);
     try {
       const form = await get(`recipe?${asked}`);
-      Object.assign(this, { options: form.options, presets: form.presets });
+      Object.assign(this, { options: form.options, presets: form.presets, chosen: form.settings });
       at("model").placeholder = form.options.find((option) => option.key === "model").default;
       if (at("recipe").options.length === 1) at("recipe").append(...form.shipped.map((name) => make("option", {}, name)));
       this.#problem("");
@@ -45,11 +45,11 @@ export class TrainForm {
     }
   }
 
-  // Return what differs from the defaults: the preset's settings, then those that were typed.
+  // Return what differs from the defaults: what Settings says, the preset's settings, then those that were typed.
   settings() {
     const preset = this.presets.find((each) => each.name === this.preset)?.settings ?? {};
     const model = at("model").value.trim();
-    const settings = { ...(model ? { model } : {}), ...preset, ...Object.fromEntries(this.changed) };
+    const settings = { ...(model ? { model } : {}), ...this.chosen, ...preset, ...Object.fromEntries(this.changed) };
     const defaults = Object.fromEntries(this.options.map((option) => [option.key, option.default]));
     return Object.fromEntries(Object.entries(settings).filter(([key, value]) => key === "model" || value !== defaults[key]));
   }
@@ -61,6 +61,9 @@ export class TrainForm {
     at("model").value = model ?? "";
     Object.assign(this, { preset: null, changed: new Map(Object.entries(others)) });
     await this.load();
+    for (const option of this.options) { // as the run had it, and not as Settings says
+      if (option.key in this.chosen && !this.changed.has(option.key)) this.changed.set(option.key, option.default);
+    }
     this.#fill();
     at("name").focus();
   }

@@ -1,7 +1,8 @@
-// The wall of Judge: a dozen images or more at once; arrows move, L and D judge, and one button dislikes the rest.
+// The wall of Judge: a dozen images or more at once; arrows move, L and D judge (or other keys, keys.js), and one button
+// dislikes the rest.
 
 const SIZES = [12, 20, 30];
-const VERDICTS = { l: "like", d: "dislike", s: "skip" };
+const VERDICTS = { "wall-like": "like", "wall-dislike": "dislike", "wall-skip": "skip" };
 const MARKS = { like: "♥", dislike: "✕", skip: "→" };
 const NAMES = { like: "liked", dislike: "disliked", skip: "skipped" };
 
@@ -78,19 +79,20 @@ export class Wall {
     this.set(tile, "like");
   }
 
-  press(key) {
+  // Do what an action of keys.js names, or move by an arrow.
+  press(name) {
     if (this.dialog.open) return false;
     const tile = this.tiles[this.place];
-    if (VERDICTS[key] && tile) {
-      this.set(tile, VERDICTS[key]);
+    if (VERDICTS[name] && tile) {
+      this.set(tile, VERDICTS[name]);
       this.move(1);
-    } else if (key === "u" || key === "Backspace") this.undo();
-    else if (key === "ArrowRight") this.move(1);
-    else if (key === "ArrowLeft") this.move(-1);
-    else if (key === "ArrowDown") this.move(this.columns());
-    else if (key === "ArrowUp") this.move(-this.columns());
-    else if (key === "n") this.next();
-    else if (key === "r") this.askRest();
+    } else if (name === "wall-undo") this.undo();
+    else if (name === "ArrowRight") this.move(1);
+    else if (name === "ArrowLeft") this.move(-1);
+    else if (name === "ArrowDown") this.move(this.columns());
+    else if (name === "ArrowUp") this.move(-this.columns());
+    else if (name === "wall-next") this.next();
+    else if (name === "wall-rest") this.askRest();
     else return false;
     return true;
   }

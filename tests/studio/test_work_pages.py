@@ -160,6 +160,9 @@ def test_save_stop_and_resume_from_the_page(browser: Browser, studio: Studio, ro
     until(lambda: len(steps_in(root, "mine")) >= 3)
     choose(page, "Save a checkpoint")
     page.wait_for("document.getElementById('notes').textContent.includes('A checkpoint of step')")
+    assert not list((root / "runs" / "mine" / "samples").glob("*"))  # none is due in this training
+    choose(page, "Sample now")
+    page.wait_for("document.querySelectorAll('#samples img').length > 0")
     choose(page, "Stop")
     until(lambda: "Stopped" in page.value(STATE))
     stopped = len(steps_in(root, "mine"))

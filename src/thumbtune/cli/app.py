@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 
 from thumbtune import __version__, distributed, signals
 from thumbtune.cli import failures
+from thumbtune.cli.compare import compare
 from thumbtune.cli.concepts import concepts
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
@@ -61,6 +62,7 @@ for _name, _command in {
     "import": import_,
     "merge": merge,
     "round": round_,
+    "compare": compare,
     "duel": duel,
     "report": report,
     "push": push,

@@ -194,6 +194,13 @@ def save(site: Studio, person: Owner, number: JobId) -> JobView:
     return view_of(site, rows.get_job(site.store, number))
 
 
+@router.post("/jobs/{number}/sample")
+def sample(site: Studio, person: Owner, number: JobId) -> JobView:
+    """Draw samples of a training after its next step, as SIGUSR2 does; it goes on, and its result is the same."""
+    queue_of(site).sample(number)
+    return view_of(site, rows.get_job(site.store, number))
+
+
 @router.post("/jobs/{number}/resume")
 def resume(site: Studio, person: Owner, number: JobId) -> JobView:
     """Let a stopped or failed job go on."""

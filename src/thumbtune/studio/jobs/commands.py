@@ -108,6 +108,11 @@ def words(  # one return a kind
     ['round', 'runs/first', '--out', 'images/a', '--likes', 'likes', '--per-prompt', '2']
     >>> words("merge", "exports/first", {"run": "first", "half": True}, "likes")
     ['merge', 'runs/first', 'exports/first', '--fp16']
+    >>> given = {"run": "first", "prompts": ["a fox"], "seeds": 1, "seed": 0, "checkpoints": [20], "strengths": []}
+    >>> words("compare", "runs/first/compared", given, "likes")
+    ['compare', 'runs/first', '--seeds', '1', '--first-seed', '0', '--checkpoint', '20', '--', 'a fox']
+    >>> words("duel", "duels/a", {"a": "first", "b": "second"}, "likes")
+    ['duel', 'runs/first', 'runs/second', '--out', 'duels/a']
     """
     if kind == "train":
         return ["train", *_of_train(folder, arguments, store, resume)]
@@ -117,6 +122,10 @@ def words(  # one return a kind
         return ["round", f"{RUNS}/{arguments['run']}", "--out", folder, "--likes", store, *_of_round(folder, arguments)]
     if kind == "merge":
         return ["merge", f"{RUNS}/{arguments['run']}", folder, *(["--fp16"] if arguments["half"] else [])]
+    if kind == "compare":
+        return ["compare", f"{RUNS}/{arguments['run']}", *_of_comparison(arguments)]
+    if kind == "duel":
+        return ["duel", f"{RUNS}/{arguments['a']}", f"{RUNS}/{arguments['b']}", "--out", folder, *_of_duel(arguments)]
     if kind == "export":
         return ["likes", "export", folder, "--likes", store, *_of_export(arguments)]
     return ["evaluate", folder]
@@ -142,6 +151,13 @@ def _of_generation(arguments: Mapping[str, Any]) -> list[str]:
     given = [word for name, value in options.items() if value not in (None, "") for word in (name, str(value))]
     counts = ["--seeds", str(arguments["per_prompt"]), "--first-seed", str(arguments["seed"])]
     return [*counts, *given, "--", *arguments["prompts"]]
+
+
+def _of_comparison(arguments: Mapping[str, Any]) -> list[str]:
+    steps = [word for step in arguments["checkpoints"] for word in ("--checkpoint", str(step))]
+    strengths = [word for value in arguments["strengths"] for word in ("--strength", f"{value:g}")]
+    counts = ["--seeds", str(arguments["seeds"]), "--first-seed", str(arguments["seed"])]
+    return [*counts, *steps, *strengths, "--", *arguments["prompts"]]
 
 
 def _of_export(arguments: Mapping[str, Any]) -> list[str]:

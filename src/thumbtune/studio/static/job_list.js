@@ -55,15 +55,15 @@ export const barOf = (done, total, unit, label) => {
 };
 
 export class JobList {
-  constructor(place, kind, { link = () => null, empty = "", drawn = () => {}, wanted = () => true } = {}) {
-    Object.assign(this, { place, kind, link, empty, drawn, wanted, jobs: [], timer: null, shown: "", thumbs: new Map() });
+  constructor(place, kind, { link = () => null, empty = "", drawn = () => {}, wanted = () => true, most = Infinity } = {}) {
+    Object.assign(this, { place, kind, link, empty, drawn, wanted, most, jobs: [], timer: null, shown: "", thumbs: new Map() });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
   }
 
   async look() {
     clearTimeout(this.timer);
     try {
-      this.draw((await get(`jobs?kind=${this.kind}`)).filter(this.wanted));
+      this.draw((await get(`jobs?kind=${this.kind}`)).filter(this.wanted).slice(0, this.most));
     } catch (error) {
       if (error.status) this.place.replaceChildren(make("p", { class: "quiet" }, error.message));
     }
@@ -77,7 +77,7 @@ export class JobList {
     Object.assign(this, { jobs, shown });
     this.drawn(jobs);
     const focused = document.activeElement?.closest?.("[data-job]")?.dataset.job;
-    this.place.replaceChildren(...(jobs.length ? jobs.map((job) => this.#card(job)) : [make("p", { class: "quiet" }, this.empty)]));
+    this.place.replaceChildren(...(jobs.length ? jobs.map((job) => this.#card(job)) : this.empty ? [make("p", { class: "quiet" }, this.empty)] : []));
     if (focused) this.place.querySelector(`[data-job="${focused}"] button`)?.focus();
   }
 

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { duration, make, number } from "./element.js";
-import { actionsOf, barOf, change, isActive, stateOf } from "./job_list.js";
+import { JobList, actionsOf, barOf, change, isActive, stateOf } from "./job_list.js";
 import { column, plot } from "./plot.js";
 import { tell } from "./shell.js";
 
@@ -14,6 +14,16 @@ const RECENT = 20; // steps whose seconds tell how long the others take
 export class RunView {
   constructor(changed, next) {
     Object.assign(this, { changed, next, name: null, source: null, due: false });
+    let evaluating = false;
+    this.evaluations = new JobList(at("run-evaluations"), "evaluate", {
+      most: 1, // the newest
+      wanted: (job) => job.name === this.name,
+      drawn: (jobs) => {
+        const was = evaluating;
+        evaluating = jobs.some(isActive);
+        if (was && !evaluating) this.#look(); // for its verdict
+      },
+    });
     new ResizeObserver(() => this.#later()).observe(at("plots"));
     document.addEventListener("visibilitychange", () => { // a browser has six lines to one host, for all its tabs
       if (document.hidden) this.source?.close();
@@ -28,6 +38,7 @@ export class RunView {
     at("run-name").textContent = name;
     at("log").textContent = "";
     if (job) this.#watch(job);
+    this.evaluations.look();
     if (isBegun) await this.#look();
     this.#later();
   }
@@ -114,7 +125,7 @@ export class RunView {
         const begun = await post(`jobs/${what}`, { name });
         this.changed(begun);
         if (begun.kind === "train") this.open(name, begun, true);
-        else tell("The evaluation was added to the jobs.");
+        else this.evaluations.look();
       } catch (error) {
         tell(error.message);
       }
@@ -122,8 +133,9 @@ export class RunView {
     const changed = (now) => { this.changed(now); if (now.state !== job.state) this.open(name, now, Boolean(run)); };
     const buttons = job ? [actionsOf(job, changed)] : [];
     if (job?.state === "running" && !job.stopping) {
-      const save = async () => { await change(job, "save"); };
-      buttons.push(make("button", { class: "small", type: "button", on: { click: save } }, "Save a checkpoint"));
+      for (const [what, words] of [["save", "Save a checkpoint"], ["sample", "Sample now"]]) {
+        buttons.push(make("button", { class: "small", type: "button", on: { click: () => change(job, what) } }, words));
+      }
     }
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {

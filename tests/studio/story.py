@@ -128,12 +128,12 @@ def generate(story: Story, is_short: bool) -> None:
         story.write("steps", "3")
     story.page.click("#start")
     story.press_button("Judge them", "#jobs")
+    story.arrive("/judge")
 
 
 def judge(story: Story, count: int) -> None:
     """Like warm images, and dislike the others, by keys."""
     page = story.page
-    story.arrive("/judge")
     for _ in range(count):
         story.wait(f"{ON_SCREEN} && document.querySelector('#frame img')?.complete")
         image = page.value(ON_SCREEN)
@@ -164,12 +164,12 @@ def evaluate(story: Story) -> None:
     """Ask for the verdict on the run's page, where it appears."""
     story.press_button("Evaluate", "#run-actions")
     story.press_button("Compare with the base", "#run-actions")
+    story.arrive("/compare")
 
 
 def compare(story: Story) -> None:
     """Look at the pairs by keys: the next one, side by side, and in turn."""
     page = story.page
-    story.arrive("/compare")
     page.wait_for("document.querySelectorAll('.tiles img').length > 1")
     for key in ("ArrowRight", "s", "s", "x"):
         page.press(key)
@@ -184,8 +184,8 @@ def test_blindly(story: Story) -> None:
     page.wait_for("document.getElementById('source').options.length")
     page.click("#start")
     story.press_button("Begin", "#tests")
-    while not page.value("document.getElementById('done').offsetParent"):
-        page.wait_for(f"{PAIR} || document.getElementById('done').offsetParent")
+    while True:
+        page.wait_for(f"{PAIR} || !document.getElementById('done').hidden")
         if (pair := page.value(PAIR)) is None:
             break
         time.sleep(SEEN)
@@ -195,7 +195,7 @@ def test_blindly(story: Story) -> None:
     page.click("#done-back")
     story.press_button("End and reveal", "#tests")
     page.click("#sure-yes")
-    page.wait_for("document.getElementById('preferred').offsetParent")
+    page.wait_for("!document.getElementById('result').hidden")
 
 
 def export(story: Story) -> None:
@@ -218,6 +218,7 @@ def next_round(story: Story) -> None:
     page.click("#next-start")
     story.wait("document.getElementById('rounds').textContent.includes('Done')")
     story.press_button("Judge them", "#rounds")
+    story.arrive("/judge")
 
 
 def train_on(story: Story) -> None:

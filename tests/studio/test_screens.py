@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, Page, needs_chromium
 from made_blind import blind_tests
-from made_runs import a_run, evaluate
+from made_runs import a_run, compare, evaluate
 from opened import SCREENS, signed_in
 from running import Studio
 from studio_store import fill
@@ -63,6 +63,12 @@ STATES = {
         "document.getElementById('rounds').textContent",
     ),
     "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
+    "grid": ("/compare#grid", "true", "document.querySelectorAll('#grid img').length === 5"),
+    "strengths": (
+        "/compare#grid",
+        "document.getElementById('kind-strengths').click(); document.getElementById('beside').click()",
+        "document.querySelectorAll('#grid img').length === 5 && !document.getElementById('strength-fields').hidden",
+    ),
     "blind": ("/blind", "true", "document.querySelectorAll('#tests article').length === 2 && source.options.length"),
     "pair": (
         "/blind",
@@ -80,6 +86,7 @@ STATES = {
 }
 
 READY = {
+    "strengths": "document.querySelectorAll('#grid img').length === 5",
     "round": "Boolean(document.querySelector('#run-actions button'))",
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
@@ -94,6 +101,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     fill(folder / "likes", 40)
     a_run(folder / "root")
     evaluate(folder / "root")
+    compare(folder / "root")
     blind_tests(folder / "likes", folder / "root")
     with Studio(folder / "likes", None, "--root", str(folder / "root")) as running:
         yield running

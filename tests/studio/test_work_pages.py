@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from browser import Browser, Page, needs_chromium
-from made_runs import a_run, evaluate
+from made_runs import a_run, compare, evaluate
 from running import Studio
 from studio_store import fill, png
 
@@ -246,6 +246,37 @@ def test_pairs_are_compared_by_keys(browser: Browser, studio: Studio, root: Path
     page.press("s")
     assert page.value(clipped) == "none"
     assert page.value("document.getElementById('beside').ariaPressed") == "true"
+    assert page.complaints == []
+
+
+def test_any_two_columns_of_a_grid_are_compared(browser: Browser, studio: Studio, root: Path) -> None:
+    a_run(root)
+    compare(root)
+    page = page_of(browser, studio, "compare?run=first")
+    page.wait_for("!document.getElementById('unevaluated').hidden")
+    page.click("#mode-grid")
+    page.wait_for("document.querySelectorAll('#grid img').length === 5")
+    shown = "['before', 'after'].map(id => new URL(document.querySelector(`#${id} img`).src).pathname.slice(-7))"
+    assert page.value(shown) == ["001.png", "003.png"]  # the base and the result, of the row that is whole
+    assert "Pair 1 of 1" in page.value("document.getElementById('scores').textContent")
+    page.click("#grid tbody tr:nth-child(2) td:nth-child(3) button")  # step 20, of the second prompt
+    page.wait_for("document.getElementById('looked').textContent === 'a blue car'")
+    assert page.value(shown) == ["004.png", "005.png"]
+    page.value("document.getElementById('column-left').value = '1'")
+    page.value("document.getElementById('column-left').dispatchEvent(new Event('change'))")
+    assert page.value(shown)[0] == "005.png"
+    assert page.value("document.querySelectorAll('#grid tr[data-current]').length") == 1
+    page.value(
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async text => { window.copied = text; }}})"
+    )
+    page.click("#step-10")
+    page.click("#grid-copy")
+    assert page.wait_for("window.copied") == (
+        "thumbtune compare runs/first --seeds 1 --first-seed 0 --checkpoint 20 -- 'a red heart' 'a blue car'"
+    )
+    page.click("#kind-strengths")
+    page.click("#grid-copy")
+    page.wait_for("window.copied.includes('--strength 0 --strength 0.5 --strength 1 --strength 1.5')")
     assert page.complaints == []
 
 

@@ -7,6 +7,7 @@ from thumbtune.studio.api import (
     comparison,
     counts,
     exports,
+    grids,
     images,
     imports,
     jobs,
@@ -30,5 +31,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     jobs.router,
     runs.router,
     comparison.router,
+    grids.router,
     blind.router,
 )

@@ -19,6 +19,7 @@ from thumbtune.feedback.store.jobs import JobKind
 from thumbtune.feedback.store.tables import Job
 
 RUNS, IMAGES, EXPORTS = "runs", "images", "exports"
+PROMPTS_ENDING = ".txt"  # of the file of a duel's prompts, beside its folder
 FRESH = "fresh.txt"  # the fresh prompts of a round, beside its images
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -111,8 +112,8 @@ def words(  # one return a kind
     >>> given = {"run": "first", "prompts": ["a fox"], "seeds": 1, "seed": 0, "checkpoints": [20], "strengths": []}
     >>> words("compare", "runs/first/compared", given, "likes")
     ['compare', 'runs/first', '--seeds', '1', '--first-seed', '0', '--checkpoint', '20', '--', 'a fox']
-    >>> words("duel", "duels/a", {"a": "first", "b": "second"}, "likes")
-    ['duel', 'runs/first', 'runs/second', '--out', 'duels/a']
+    >>> words("duel", "duels/a", {"a": "first", "b": "second", "scorers": "faithfulness"}, "likes")
+    ['duel', 'runs/first', 'runs/second', '--out', 'duels/a', '--prompts', 'duels/a.txt', '--scorers', 'faithfulness']
     """
     if kind == "train":
         return ["train", *_of_train(folder, arguments, store, resume)]
@@ -125,7 +126,7 @@ def words(  # one return a kind
     if kind == "compare":
         return ["compare", f"{RUNS}/{arguments['run']}", *_of_comparison(arguments)]
     if kind == "duel":
-        return ["duel", f"{RUNS}/{arguments['a']}", f"{RUNS}/{arguments['b']}", "--out", folder, *_of_duel(arguments)]
+        return ["duel", f"{RUNS}/{arguments['a']}", f"{RUNS}/{arguments['b']}", "--out", folder, *_of_duel(folder, arguments)]
     if kind == "export":
         return ["likes", "export", folder, "--likes", store, *_of_export(arguments)]
     return ["evaluate", folder]
@@ -158,6 +159,10 @@ def _of_comparison(arguments: Mapping[str, Any]) -> list[str]:
     strengths = [word for value in arguments["strengths"] for word in ("--strength", f"{value:g}")]
     counts = ["--seeds", str(arguments["seeds"]), "--first-seed", str(arguments["seed"])]
     return [*counts, *steps, *strengths, "--", *arguments["prompts"]]
+
+
+def _of_duel(folder: str, arguments: Mapping[str, Any]) -> list[str]:
+    return ["--prompts", f"{folder}{PROMPTS_ENDING}", "--scorers", arguments["scorers"]]
 
 
 def _of_export(arguments: Mapping[str, Any]) -> list[str]:

@@ -102,7 +102,7 @@ export class RunView {
     const { job, run } = this, step = rows.at(-1)?.step ?? 0;
     const state = job ? stateOf(job) : make("span", { class: "state", "data-state": run?.finished ? "done" : "stopped" }, run?.finished ? "✓ Done" : "■ Not finished");
     at("run-state").replaceChildren(state);
-    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict]);
+    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict, Boolean(run?.step)]);
     if (key !== this.key) { // so that a button keeps its focus
       this.key = key;
       at("run-actions").replaceChildren(...this.#actions());
@@ -145,6 +145,7 @@ export class RunView {
         make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
       if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));
     }
+    if (run && (run.finished || run.step)) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}#grid` }, "Compare checkpoints"));
     return buttons;
   }
 

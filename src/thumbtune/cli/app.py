@@ -104,7 +104,7 @@ Ground = Annotated[
     str,
     typer.Option(
         help="For beyond, search, few, noise and fig8: the person, judge and budget to use instead of their own: "
-        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels, draws and raters need one."
+        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels, draws, orders and raters need one."
     ),
 ]
 Only = Annotated[
@@ -126,7 +126,7 @@ def paper(
         str,
         typer.Argument(
             help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, draws, "
-            "raters, screen, table1, table2, table6 or table7."
+            "orders, raters, screen, table1, table2, table6 or table7."
         ),
     ],
     out: Annotated[

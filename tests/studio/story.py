@@ -232,6 +232,7 @@ def train_on(story: Story) -> None:
     page.wait_for(f"document.getElementById('option-lora.start')?.value === 'runs/{RUN}'")
     page.click("#start")
     page.wait_for(f"location.hash === '#run={NEXT}'")
+    page.wait_for(f"document.getElementById('run-name').textContent === '{NEXT}'")
     story.wait(r"/^[1-9]\d* of/.test(document.getElementById('run-bar').textContent)")
     if "Done" not in page.value(STATE):
         story.press_button("Stop", "#run-actions")

@@ -1,6 +1,7 @@
 """Every screen, narrow and wide: nothing from elsewhere, no complaint of the console, and axe finds nothing."""
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from importlib import resources
@@ -70,6 +71,14 @@ STATES = {
         "document.querySelectorAll('#grid img').length === 5 && !document.getElementById('strength-fields').hidden",
     ),
     "blind": ("/blind", "true", "document.querySelectorAll('#tests article').length === 2 && source.options.length"),
+    "two": (
+        "/blind",
+        "document.getElementById('source').value = 'two runs'; "
+        "document.getElementById('source').dispatchEvent(new Event('change')); "
+        "document.getElementById('stop').value = 'sequential'; "
+        "document.getElementById('stop').dispatchEvent(new Event('change'))",
+        "!document.getElementById('two-runs').hidden && !document.getElementById('stop-about').hidden",
+    ),
     "pair": (
         "/blind",
         "document.querySelector('#tests a[href^=\"#test\"]').click()",
@@ -86,6 +95,7 @@ STATES = {
 }
 
 READY = {
+    "two": "document.getElementById('source').options.length > 1",
     "strengths": "document.querySelectorAll('#grid img').length === 5",
     "round": "Boolean(document.querySelector('#run-actions button'))",
     "/images": "document.querySelectorAll('.tile').length",
@@ -102,6 +112,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     a_run(folder / "root")
     evaluate(folder / "root")
     compare(folder / "root")
+    shutil.copytree(folder / "root" / "runs" / "first", folder / "root" / "runs" / "second")
     blind_tests(folder / "likes", folder / "root")
     with Studio(folder / "likes", None, "--root", str(folder / "root")) as running:
         yield running

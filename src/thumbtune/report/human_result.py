@@ -16,6 +16,7 @@ def result_page(result: Mapping[str, Any]) -> str:
         interval=overall["interval"],
         votes=overall["votes"],
         bias=bias,
+        rule=result.get("sequential"),  # results of before have none
         first=result["sentences"][0],
         rest=[*result["sentences"][1:], *result["notes"]],
     )

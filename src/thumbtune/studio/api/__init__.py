@@ -6,6 +6,7 @@ from thumbtune.studio.api import (
     blind,
     comparison,
     counts,
+    duels,
     exports,
     grids,
     images,
@@ -32,5 +33,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     comparison.router,
     grids.router,
+    duels.router,
     blind.router,
 )

@@ -18,7 +18,7 @@ from thumbtune.feedback.store.database import is_address, name_of, url_of
 from thumbtune.feedback.store.jobs import JobKind
 from thumbtune.feedback.store.tables import Job
 
-RUNS, IMAGES, EXPORTS = "runs", "images", "exports"
+RUNS, IMAGES, EXPORTS, DUELS = "runs", "images", "exports", "duels"
 PROMPTS_ENDING = ".txt"  # of the file of a duel's prompts, beside its folder
 FRESH = "fresh.txt"  # the fresh prompts of a round, beside its images
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -112,8 +112,8 @@ def words(  # one return a kind
     >>> given = {"run": "first", "prompts": ["a fox"], "seeds": 1, "seed": 0, "checkpoints": [20], "strengths": []}
     >>> words("compare", "runs/first/compared", given, "likes")
     ['compare', 'runs/first', '--seeds', '1', '--first-seed', '0', '--checkpoint', '20', '--', 'a fox']
-    >>> words("duel", "duels/a", {"a": "first", "b": "second", "scorers": "faithfulness"}, "likes")
-    ['duel', 'runs/first', 'runs/second', '--out', 'duels/a', '--prompts', 'duels/a.txt', '--scorers', 'faithfulness']
+    >>> " ".join(words("duel", "duels/x", {"a": "first", "b": "second", "per_prompt": 2, "scorers": "none"}, "likes"))
+    'duel runs/first runs/second --out duels/x --prompts duels/x.txt --scorers none --per-prompt 2'
     """
     if kind == "train":
         return ["train", *_of_train(folder, arguments, store, resume)]
@@ -162,7 +162,8 @@ def _of_comparison(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _of_duel(folder: str, arguments: Mapping[str, Any]) -> list[str]:
-    return ["--prompts", f"{folder}{PROMPTS_ENDING}", "--scorers", arguments["scorers"]]
+    given = ["--prompts", f"{folder}{PROMPTS_ENDING}", "--scorers", arguments["scorers"]]
+    return [*given, "--per-prompt", str(arguments["per_prompt"])]
 
 
 def _of_export(arguments: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ export const WORDS = {
   waiting: ["◷", "Waiting"], running: ["▶", "Running"], done: ["✓", "Done"], failed: ["!", "Failed"], stopped: ["■", "Stopped"],
 };
 const EVERY_MS = 1500;
-const UNITS = { generate: "images", round: "images", train: "steps" };
+const UNITS = { generate: "images", round: "images", compare: "images", train: "steps" };
 const GENERATING = ["generate", "round"];
 
 // Return the state of a job as a symbol and a word.

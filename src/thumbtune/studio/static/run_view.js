@@ -36,7 +36,7 @@ export class RunView {
     this.close();
     Object.assign(this, { name, job, rows: new Map(), log: [], samples: [], prompts: [], run: null, key: null });
     at("run-name").textContent = name;
-    at("log").textContent = "";
+    for (const id of ["log", "run-state", "run-actions", "run-bar"]) at(id).replaceChildren(); // those of another run
     if (job) this.#watch(job);
     this.evaluations.look();
     if (isBegun) await this.#look();
@@ -168,8 +168,8 @@ export class RunView {
 
   #samples() {
     const key = JSON.stringify([this.samples, this.prompts]);
-    if (key === at("samples").dataset.key) return;
-    at("samples").dataset.key = key;
+    if (key === at("samples").dataset.shown) return;
+    at("samples").dataset.shown = key;
     at("samples-box").hidden = !this.samples.length;
     const head = make("tr", {}, make("th", { scope: "col" }, "Prompt"), ...this.samples.map(({ step }) => make("th", { scope: "col" }, step ? `Step ${number(step)}` : "Base")));
     const rows = this.prompts.map((prompt, place) => make("tr", {}, make("th", { scope: "row" }, prompt),

@@ -27,7 +27,7 @@ def measure(is_short: bool, look: Path | None = None) -> dict[str, Any]:
     import torch
     from browser import Browser
     from running import Studio
-    from story import tell
+    from told_story import tell
 
     def keep(name: str, page: Any) -> None:
         print(f"{time.monotonic() - begin:6.1f} s  {name}", file=sys.stderr)

@@ -91,7 +91,7 @@ class Page:
     def press(self, key: str, *, held: int = 0) -> None:
         """Press and release a key, such as ArrowLeft, Enter or u; `held` is how often it repeats before."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
-        keys = {"key": key, "code": CODES.get(key, f"Key{key.upper()}" if len(key) == 1 else key)}
+        keys: dict[str, Any] = {"key": key, "code": CODES.get(key, f"Key{key.upper()}" if len(key) == 1 else key)}
         keys["windowsVirtualKeyCode"] = VIRTUAL.get(key, ord(key[0].upper()))
         for repeat in range(held + 1):
             self.browser.call(

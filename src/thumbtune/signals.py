@@ -1,4 +1,4 @@
-"""What other programs ask of a process: to end (Ctrl-C, SIGTERM), to save its work (SIGUSR1), to draw samples (SIGUSR2).
+"""What other programs ask of a process: to end (Ctrl-C, SIGTERM), to save (SIGUSR1), or to draw samples (SIGUSR2).
 
 Clusters and containers send SIGTERM before they kill, and SLURM sends SIGUSR1 before a time limit where it is told to.
 Both are answered after the step under way; a second request to end does not wait for it. Python answers none while a

@@ -43,7 +43,13 @@ def rows_of(**shares: float) -> dict[str, list[dict[str, Any]]]:
     """Three seeds of each setting, whose shares differ by a little."""
     return {
         name_of(*_parts(key)): [
-            {"seed": seed, SHARE: share + 0.001 * seed, "log_odds": share, "faithfulness": 0.9, "scores": {"judge": [0]}}
+            {
+                "seed": seed,
+                SHARE: share + 0.001 * seed,
+                "log_odds": share,
+                "faithfulness": 0.9,
+                "scores": {"judge": [0]},
+            }
             for seed in (-1, 0, 1)
         ]
         for key, share in shares.items()

@@ -39,6 +39,8 @@ def test_prompts_are_those_that_neither_run_was_trained_on(client: TestClient, r
     assert client.get("/api/v1/blind/prompts", params={"a": "first", "b": "second"}).json() == {"prompts": ["y", "w"]}
     answer = client.get("/api/v1/blind/prompts", params={"a": "first", "b": "missing"})
     assert answer.status_code == 404
+    (root / "runs" / "first" / "likes.parquet").write_bytes(b"damaged")
+    assert client.get("/api/v1/blind/prompts", params={"a": "first", "b": "second"}).json() == {"prompts": []}
 
 
 def test_two_runs_become_a_job_with_its_command(client: TestClient, root: Path) -> None:

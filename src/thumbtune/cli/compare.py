@@ -41,7 +41,7 @@ def compare(
     size: ImageSize = None,
     negative: Negative = "",
 ) -> None:
-    """Generate images of a run's base, checkpoints and result, or of its LoRA at several strengths, on the same seeds."""
+    """Generate images of a run's base, checkpoints and result, or of its LoRA at several strengths."""
     quieten()
     from thumbtune.duels import compared
     from thumbtune.duels.columns import columns_of

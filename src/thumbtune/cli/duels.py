@@ -160,7 +160,9 @@ def duel(
     a: A,
     b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
     prompts: DuelPrompts,
-    scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them. none: for people.")],
+    scorers: Annotated[
+        str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them. none: a duel for people.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA, a UNet or a transformer belongs to.")] = None,
     per_prompt: PerPrompt = 4,

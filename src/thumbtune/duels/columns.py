@@ -17,7 +17,6 @@ from thumbtune.duels.sides import Side, side
 from thumbtune.errors import UsageError
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, run
-from thumbtune.runs.recipe import Recipe
 from thumbtune.training import checkpoint
 
 MAX_STRENGTH = 10.0
@@ -32,9 +31,11 @@ class Column:
     source: str
     strength: float = 1.0
 
-    def side(self, recipe: Recipe) -> Side:
-        """Return the side that generates its images, but for the strength; nothing is loaded yet."""
-        return side(self.source, recipe.model, build.options_of(recipe), build.precision_of(recipe))
+
+def side_of(column: Column, folder: Path) -> Side:
+    """Return the side of a run's column, which generates at full strength; nothing is loaded yet."""
+    recipe = run.recipe_in(folder)
+    return side(column.source, recipe.model, build.options_of(recipe), build.precision_of(recipe))
 
 
 def checkpoints_of(folder: Path) -> list[int]:
@@ -42,9 +43,7 @@ def checkpoints_of(folder: Path) -> list[int]:
     return [step for step in checkpoint.steps_in(folder) if step]
 
 
-def columns_of(
-    folder: Path, checkpoints: Sequence[int] | None = None, strengths: Sequence[float] = ()
-) -> list[Column]:
+def columns_of(folder: Path, checkpoints: Sequence[int] | None = None, strengths: Sequence[float] = ()) -> list[Column]:
     """Return the columns of a run: its base, checkpoints and result; or its LoRA at each strength.
 
     Args:
@@ -67,7 +66,7 @@ def columns_of(
             )
     is_finished = (folder / build.result_in(folder, recipe)).is_file()
     if strengths:
-        return _of_strengths(folder, recipe, checkpoints or (), strengths, is_finished)
+        return _of_strengths(folder, checkpoints or (), strengths, is_finished)
     if checkpoints is None:
         is_whole = is_finished and not (folder / run.STOPPED).exists()
         checkpoints = [step for step in kept if not (is_whole and step == recipe.train.steps)]
@@ -86,8 +85,9 @@ def _at(folder: Path, step: int) -> Column:
 
 
 def _of_strengths(
-    folder: Path, recipe: Recipe, checkpoints: Sequence[int], strengths: Sequence[float], is_finished: bool
+    folder: Path, checkpoints: Sequence[int], strengths: Sequence[float], is_finished: bool
 ) -> list[Column]:
+    recipe = run.recipe_in(folder)
     if recipe.train.weights != "lora" or recipe.lora.dora:
         raise UsageError(
             f"{folder} trains {'a DoRA' if recipe.lora.dora else 'all weights'}, which has no strength; compare its "

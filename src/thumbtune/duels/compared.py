@@ -16,12 +16,11 @@ from typing import Any
 from thumbtune import distributed
 from thumbtune.clips import Clip, write_clip
 from thumbtune.documents import DocumentFault, read_json
-from thumbtune.duels.columns import Column, at_strength
+from thumbtune.duels.columns import Column, at_strength, side_of
 from thumbtune.duels.sides import Side, loaded
 from thumbtune.errors import UsageError
 from thumbtune.files import sha256, write_png, write_text
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs import run
 from thumbtune.training import records
 from thumbtune.training.progress import Progress, Sized
 
@@ -68,9 +67,8 @@ def compare(plan: Plan, progress: Progress) -> Iterator[Path]:
     """
     if not plan.pairs or any(not prompt.strip() for prompt, _ in plan.pairs):
         raise UsageError("There is no prompt, or an empty one; write what an image should show.", code="compare-prompt")
-    recipe = run.recipe_in(plan.run)
     sides = {column.source: column for column in plan.columns}
-    sides = {source: column.side(recipe) for source, column in sides.items()}
+    sides = {source: side_of(column, plan.run) for source, column in sides.items()}
     files = [[_file(plan, sides[column.source], column, pair) for column in plan.columns] for pair in plan.pairs]
     names = [[file.name for file in row] for row in files]
     rows = [{"prompt": prompt, "seed": seed} for prompt, seed in plan.pairs]

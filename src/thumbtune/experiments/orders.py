@@ -1,4 +1,4 @@
-"""`orders`: how many votes a good choice of images saves. Images of which a first run is uncertain, against random ones.
+"""`orders`: how many votes a choice of images saves: those of which a first run is uncertain, against random ones.
 
 The person labels the first images of a pool, a run trains on them, and then they label more, in one of two orders
 (`orders_cells`). A fresh training on all these labels is measured on concepts that nobody rated. This is what Judge's
@@ -117,9 +117,9 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             measures=("likes", "dislikes"),
             more_tables={"Votes that the order saves": savings(named, first, counts)},
             notes=(
-                f"The first {first} labels are the same in both orders; a run on them measures how uncertain it is of the "
-                "others, and labels go to the least certain ones, or to random ones. Then a new training begins from "
-                "the base. The numbers of votes that are saved come from means, without an interval.",
+                f"The first {first} labels are the same in both orders; a run on them measures how uncertain it is of "
+                "the others, and labels go to the least certain ones, or to random ones. Then a new training begins "
+                "from the base. The numbers of votes that are saved come from means, without an interval.",
             ),
         ),
     )

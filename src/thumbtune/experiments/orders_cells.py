@@ -33,7 +33,7 @@ VOTES = "votes"
 
 
 def order_cell(ground: str, order: str, votes: int, seed: int, first: int) -> GridCell:
-    """Return the cell of an order and a number of votes, of which the first ones are the same in all cells of a seed."""
+    """Return the cell of an order and a number of votes; the first ones are the same in all cells of a seed."""
     return ground_cell(
         ground,
         f"{order}-{votes:03d}",

@@ -212,8 +212,8 @@ def rule_sentence(rule: Sequential, study: Study) -> str:
     )
     if rule.decided is None:
         return (
-            f"The rule that was set before has not decided whether people prefer {names['a']} or {names['b']}: {counts}; "
-            "more prompts may."
+            f"The rule that was set before has not decided whether people prefer {names['a']} or {names['b']}: "
+            f"{counts}; more prompts may."
         )
     other = names["a" if rule.decided == "b" else "b"]
     return (

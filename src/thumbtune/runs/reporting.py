@@ -5,9 +5,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.log_ratio import relative
 from thumbtune.objective.protocol import traits_of
-from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs.recipe import Recipe, recipe_options
 from thumbtune.runs.samples import Samples
 from thumbtune.runs.setup import Setup

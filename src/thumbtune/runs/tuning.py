@@ -189,7 +189,8 @@ def _logged(
     """
     accelerator = watched.training.accelerator
     saver = _Saver(watched, folder, recipe.train.keep_checkpoints)
-    with requests(asked) as asked:  # until all is saved
+    asked = asked or Requests()
+    with requests(asked):  # until all is saved
         try:
             yield from _saved(watched, steps, recipe, saver, ending, asked)
         except MemoryRanOut:  # perhaps in one process alone, so do not wait for the others

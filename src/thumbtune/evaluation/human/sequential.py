@@ -71,8 +71,8 @@ def interval_of(b: int, a: int) -> Interval:
     def excess(share: float) -> float:
         return log_evidence(b, a, share) - math.log(DECIDES)
 
-    low = float(brentq(excess, NEAREST, best)) if b and excess(NEAREST) > 0 else 0.0
-    high = float(brentq(excess, best, 1 - NEAREST)) if a and excess(1 - NEAREST) > 0 else 1.0
+    low = float(brentq(excess, NEAREST, best)) if b and excess(NEAREST) > 0 else 0.0  # type: ignore[arg-type]
+    high = float(brentq(excess, best, 1 - NEAREST)) if a and excess(1 - NEAREST) > 0 else 1.0  # type: ignore[arg-type]
     return Interval(low, high)
 
 

@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.human.plan import MAX_REPEAT_SHARE, MAX_TRIALS, QUESTION, REPEAT_SHARE, StoppingRule, StudyDesign, Trial
+from thumbtune.evaluation.human.plan import (
+    MAX_REPEAT_SHARE,
+    MAX_TRIALS,
+    QUESTION,
+    REPEAT_SHARE,
+    StoppingRule,
+    StudyDesign,
+    Trial,
+)
 from thumbtune.studio.access import Person
 from thumbtune.studio.blind.folder import BlindTest, all_tests, find_test, make_test
 from thumbtune.studio.blind.reveal import Revealed, end_if_decided, reveal, revealed

@@ -127,7 +127,9 @@ def _grid(site: Site, body: GridRequest) -> tuple[str, dict[str, Any]]:
             code="compare-no-checkpoint",
         )
     if body.strengths and (len(body.checkpoints) > 1 or not (body.checkpoints or is_finished)):
-        raise UsageError("Strengths are those of one LoRA; choose one checkpoint, or the result.", code="compare-one-lora")
+        raise UsageError(
+            "Strengths are those of one LoRA; choose one checkpoint, or the result.", code="compare-one-lora"
+        )
     if not body.strengths and not body.checkpoints and not is_finished:
         raise UsageError("There is nothing to compare yet; choose a checkpoint.", code="compare-nothing")
     arguments = body.model_dump()

@@ -94,9 +94,7 @@ def words_of(job: Job, place: Place) -> list[str]:
     return words(job.kind, job.folder, arguments, place.store, begun)  # type: ignore[arg-type]
 
 
-def words(  # one return a kind
-    kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, resume: bool = False
-) -> list[str]:
+def words(kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, resume: bool = False) -> list[str]:
     """Return the words of a command.
 
     >>> words("train", "runs/first", {"settings": {"train.steps": 4}}, "likes")
@@ -115,21 +113,25 @@ def words(  # one return a kind
     >>> " ".join(words("duel", "duels/x", {"a": "first", "b": "second", "per_prompt": 2, "scorers": "none"}, "likes"))
     'duel runs/first runs/second --out duels/x --prompts duels/x.txt --scorers none --per-prompt 2'
     """
-    if kind == "train":
-        return ["train", *_of_train(folder, arguments, store, resume)]
-    if kind == "generate":
-        return ["generate", "--out", folder, "--likes", store, *_of_generation(arguments)]
-    if kind == "round":
-        return ["round", f"{RUNS}/{arguments['run']}", "--out", folder, "--likes", store, *_of_round(folder, arguments)]
-    if kind == "merge":
-        return ["merge", f"{RUNS}/{arguments['run']}", folder, *(["--fp16"] if arguments["half"] else [])]
-    if kind == "compare":
-        return ["compare", f"{RUNS}/{arguments['run']}", *_of_comparison(arguments)]
-    if kind == "duel":
-        return ["duel", f"{RUNS}/{arguments['a']}", f"{RUNS}/{arguments['b']}", "--out", folder, *_of_duel(folder, arguments)]
-    if kind == "export":
-        return ["likes", "export", folder, "--likes", store, *_of_export(arguments)]
-    return ["evaluate", folder]
+    run = f"{RUNS}/{arguments.get('run')}"
+    match kind:
+        case "train":
+            made = ["train", *_of_train(folder, arguments, store, resume)]
+        case "generate":
+            made = ["generate", "--out", folder, "--likes", store, *_of_generation(arguments)]
+        case "round":
+            made = ["round", run, "--out", folder, "--likes", store, *_of_round(folder, arguments)]
+        case "merge":
+            made = ["merge", run, folder, *(["--fp16"] if arguments["half"] else [])]
+        case "compare":
+            made = ["compare", run, *_of_comparison(arguments)]
+        case "duel":
+            made = ["duel", *_of_duel(folder, arguments)]
+        case "export":
+            made = ["likes", "export", folder, "--likes", store, *_of_export(arguments)]
+        case "evaluate":
+            made = ["evaluate", folder]
+    return made
 
 
 def _of_train(folder: str, arguments: Mapping[str, Any], store: str, resume: bool) -> list[str]:
@@ -162,8 +164,9 @@ def _of_comparison(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _of_duel(folder: str, arguments: Mapping[str, Any]) -> list[str]:
+    sides = [f"{RUNS}/{arguments[side]}" for side in ("a", "b")]
     given = ["--prompts", f"{folder}{PROMPTS_ENDING}", "--scorers", arguments["scorers"]]
-    return [*given, "--per-prompt", str(arguments["per_prompt"])]
+    return [*sides, "--out", folder, *given, "--per-prompt", str(arguments["per_prompt"])]
 
 
 def _of_export(arguments: Mapping[str, Any]) -> list[str]:

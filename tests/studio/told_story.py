@@ -24,17 +24,19 @@ ROUND_PROMPTS, ROUND_PER_PROMPT = 2, 2
 RUN, NEXT = "warm", "warm-2"
 LONG = 900.0  # seconds for a job, on a busy machine
 SEEN = 0.3  # seconds: a blind test takes no quicker answer
-# whether the image on the screen is warm: more red than blue; this person likes such images
-IS_WARM = """(() => {
-  const image = document.querySelector('#frame img'), canvas = document.createElement('canvas');
+# how warm an image is: how much more red than blue; this person likes warm images
+WARMTH = """((image) => {
+  const canvas = document.createElement('canvas');
   canvas.width = canvas.height = 16;
   const brush = canvas.getContext('2d');
   brush.drawImage(image, 0, 0, 16, 16);
   const pixels = brush.getImageData(0, 0, 16, 16).data;
   let warmth = 0;
   for (let place = 0; place < pixels.length; place += 4) warmth += pixels[place] - pixels[place + 2];
-  return warmth > 0;
-})()"""
+  return warmth;
+})"""
+IS_WARM = f"{WARMTH}(document.querySelector('#frame img')) > 0"
+WARMER = " - ".join(f"{WARMTH}(document.querySelector('#choose-{side} img'))" for side in ("left", "right"))
 ON_SCREEN = "document.getElementById('frame').dataset.image"
 PAIR = "document.getElementById('choices').dataset.trial"
 STATE = "document.getElementById('run-state').textContent"
@@ -69,7 +71,8 @@ class Story:
 
     def press_button(self, words: str, inside: str = "body") -> None:
         """Click the button or link with these words, once it is there."""
-        found = f"[...document.querySelectorAll('{inside} button, {inside} a')].find((one) => one.offsetParent && one.textContent.trim() === '{words}')"
+        buttons = f"[...document.querySelectorAll('{inside} button, {inside} a')]"
+        found = f"{buttons}.find((one) => one.offsetParent && one.textContent.trim() === '{words}')"
         self.wait(found)
         self.page.click_on(found)
 
@@ -91,7 +94,9 @@ class Story:
             time.sleep(0.1)
 
 
-def tell(browser: Browser, studio: Studio, is_short: bool, look: Callable[[str, Page], None] = lambda *_: None) -> Story:
+def tell(
+    browser: Browser, studio: Studio, is_short: bool, look: Callable[[str, Page], None] = lambda *_: None
+) -> Story:
     """Go through the story, and return its times.
 
     is_short: a training of few steps, and images of few, as a test has no time for more
@@ -189,7 +194,8 @@ def test_blindly(story: Story) -> None:
         if (pair := page.value(PAIR)) is None:
             break
         time.sleep(SEEN)
-        page.press("120"[int(pair, 16) % 3])
+        warmer = page.value(WARMER)
+        page.press("1" if warmer > 0 else "2" if warmer < 0 else "0")
         page.wait_for(f"{PAIR} !== '{pair}'")
     page.wait_for(SENT)
     page.click("#done-back")

@@ -314,6 +314,16 @@ def test_a_run_leads_to_the_next_round_and_its_results_are_taken_away(
     until((root / "runs" / "mine-2" / "lora").is_dir)
     assert (root / "runs" / "mine-2" / "own" / "start").is_dir()
 
+    page = page_of(browser, studio, "blind")
+    page.wait_for("document.getElementById('source').options.length")
+    page.wait_for("document.getElementById('run-b').options.length === 2")
+    fill_in(page, {"source": "two runs", "duel-prompts": "a red heart\na new dragon", "per-prompt": "1"})
+    page.click("#start")
+    page.wait_for("Boolean(document.querySelector('#duels article'))")
+    until(lambda: page.value("Boolean(document.querySelector('#tests a'))"))
+    assert "mine-2 against runs/mine" in page.value("document.getElementById('tests').textContent")
+    assert page.complaints == []
+
     page = page_of(browser, studio, "export?run=mine")
     page.wait_for("document.querySelectorAll('#files li').length === 3")
     page.click("#export-start")

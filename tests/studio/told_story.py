@@ -109,6 +109,7 @@ def tell(
         ("train and watch", lambda: train(story, is_short)),
         ("evaluate", lambda: evaluate(story)),
         ("compare", lambda: compare(story)),
+        ("compare checkpoints", lambda: compare_checkpoints(story)),
         ("blind test", lambda: test_blindly(story)),
         ("export", lambda: export(story)),
         ("next round", lambda: next_round(story)),
@@ -179,6 +180,19 @@ def compare(story: Story) -> None:
     for key in ("ArrowRight", "s", "s", "x"):
         page.press(key)
     assert page.value("document.getElementById('scores').textContent").startswith("Pair 2 of")
+
+
+def compare_checkpoints(story: Story) -> None:
+    """Generate the images of every checkpoint, and look at one beside the base."""
+    page = story.page
+    page.click("#mode-grid")
+    page.wait_for("document.getElementById('prompts').value.length > 0")
+    page.click("#grid-start")
+    story.wait("document.getElementById('grid-jobs').textContent.includes('Done')")
+    page.wait_for("document.querySelectorAll('#grid img').length > 1 && !document.querySelector('#grid td .quiet')")
+    page.click("#grid tbody tr:last-child td:last-child button")
+    page.wait_for("!document.getElementById('look').hidden")
+    page.click("#mode-evaluation")
 
 
 def test_blindly(story: Story) -> None:

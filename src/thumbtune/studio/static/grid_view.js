@@ -14,6 +14,7 @@ export class GridView {
     let done = null;
     this.jobs = new JobList(at("grid-jobs"), "compare", {
       most: 1, // the newest
+      title: () => "Newest images",
       wanted: (job) => job.name.startsWith(`${this.run}/`),
       drawn: ([job]) => {
         const now = job ? `${job.id} ${job.state} ${job.done}` : null;
@@ -73,8 +74,9 @@ export class GridView {
     const { grid } = this;
     const prompts = grid.rows.length ? grid.rows.map((row) => row.prompt) : grid.prompts;
     at("prompts").value = [...new Set(prompts)].join("\n");
+    const last = grid.checkpoints.at(-1); // of a finished run, it is the result
     at("steps").replaceChildren(...grid.checkpoints.map((step) => make("label", { class: "tick", for: `step-${step}` },
-      make("input", { type: "checkbox", id: `step-${step}`, value: String(step), checked: true }), ` step ${step}`)));
+      make("input", { type: "checkbox", id: `step-${step}`, value: String(step), checked: !(grid.finished && step === last) }), ` step ${step}`)));
     at("lora-of").replaceChildren(...(grid.finished ? [make("option", { value: "" }, "the result")] : []),
       ...grid.checkpoints.map((step) => make("option", { value: String(step) }, `step ${step}`)));
     at("grid-problem").textContent = "";

@@ -55,8 +55,8 @@ export const barOf = (done, total, unit, label) => {
 };
 
 export class JobList {
-  constructor(place, kind, { link = () => null, empty = "", drawn = () => {}, wanted = () => true, most = Infinity } = {}) {
-    Object.assign(this, { place, kind, link, empty, drawn, wanted, most, jobs: [], timer: null, shown: "", thumbs: new Map() });
+  constructor(place, kind, { link = () => null, empty = "", drawn = () => {}, wanted = () => true, most = Infinity, title = (job) => job.name } = {}) {
+    Object.assign(this, { place, kind, link, empty, drawn, wanted, most, title, jobs: [], timer: null, shown: "", thumbs: new Map() });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
   }
 
@@ -85,7 +85,7 @@ export class JobList {
     const changed = () => this.look();
     const took = job.started_at && job.ended_at ? `, took ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}` : "";
     return make("article", { class: "card job", "data-job": String(job.id), "aria-label": `${job.kind} ${job.name}` },
-      make("div", { class: "row" }, make("strong", {}, job.name), stateOf(job),
+      make("div", { class: "row" }, make("strong", {}, this.title(job)), stateOf(job),
         make("span", { class: "quiet" }, `${ago(job.ended_at ?? job.started_at ?? job.created_at)}${took}`)),
       job.about ? make("p", { class: "quiet sentence" }, job.about) : null,
       barOf(job.done, job.total, UNITS[job.kind] ?? "", `Progress of ${job.name}`),

@@ -17,6 +17,7 @@ export class RunView {
     let evaluating = false;
     this.evaluations = new JobList(at("run-evaluations"), "evaluate", {
       most: 1, // the newest
+      title: () => "Evaluation",
       wanted: (job) => job.name === this.name,
       drawn: (jobs) => {
         const was = evaluating;

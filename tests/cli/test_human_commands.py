@@ -233,3 +233,19 @@ def test_a_rule_that_is_set_before_decides_what_is_read(
     assert code == 0, err
     prompts = len({one.pair.words for one in study.trials})
     assert ("People prefer B" in out) == (prompts >= 8) and "the rule that was set before" in out
+
+
+def test_a_duel_for_people_needs_no_scorer(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    for side, colour in (("base", "red"), ("tuned", "blue")):
+        (tmp_path / side).mkdir()
+        for place in range(2):
+            Image.new("RGB", (16, 16), colour).save(tmp_path / side / f"{place}.png")
+    given = ("--prompts", tmp_path / "prompts.txt", "--per-prompt", 1, "--out", tmp_path / "duel")
+    code, out, err = call("duel", tmp_path / "base", tmp_path / "tuned", *given, "--scorers", "none")
+    assert code == 0, err
+    assert "No scorer judged the images. Next: thumbtune human export" in out
+    export_to = ("--out", tmp_path / "page.html", "--key", tmp_path / "key.json")
+    code, out, err = call("human", "export", tmp_path / "duel", *export_to)
+    assert code == 0 and out.startswith("2 of 2 pairs"), err
+    assert call("duel", tmp_path / "base", tmp_path / "tuned", *given, "--scorers", " ")[0] == 2

@@ -155,14 +155,16 @@ DuelPrompts = Annotated[
     str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")
 ]
 
+DuelScorers = Annotated[
+    str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them. none: a duel for people.")
+]
+
 
 def duel(
     a: A,
     b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
     prompts: DuelPrompts,
-    scorers: Annotated[
-        str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them. none: a duel for people.")
-    ],
+    scorers: DuelScorers,
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA, a UNet or a transformer belongs to.")] = None,
     per_prompt: PerPrompt = 4,

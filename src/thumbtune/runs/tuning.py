@@ -105,15 +105,8 @@ def _tuned(
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
-    asked = Requests()
-    steps = _logged(
-        watched,
-        train(training, batches, setup.objective),
-        setup.recipe,
-        folder,
-        partial(_end, training, batches),
-        asked,
-    )
+    asked, ending = Requests(), partial(_end, training, batches)
+    steps = _logged(watched, train(training, batches, setup.objective), setup.recipe, folder, ending, asked)
     try:
         yield from reported(steps, setup, model, training, folder, asked) if accelerator.is_main_process else steps
     except (TrainingBroke, WentWrong):

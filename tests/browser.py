@@ -91,7 +91,7 @@ class Page:
     def press(self, key: str, *, held: int = 0) -> None:
         """Press and release a key, such as ArrowLeft, Enter or u; `held` is how often it repeats before."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
-        keys = {"key": key, "code": CODES.get(key, f"Key{key.upper()}" if len(key) == 1 else key)}
+        keys: dict[str, Any] = {"key": key, "code": CODES.get(key, f"Key{key.upper()}" if len(key) == 1 else key)}
         keys["windowsVirtualKeyCode"] = VIRTUAL.get(key, ord(key[0].upper()))
         for repeat in range(held + 1):
             self.browser.call(
@@ -99,10 +99,23 @@ class Page:
             )
         self.browser.call("Input.dispatchKeyEvent", self.session, type="keyUp", **keys)
 
+    def type_over(self, text: str) -> None:
+        """Select all of the field that has the focus, and type a text by keys; a line break is Enter."""
+        self.browser.call(
+            "Input.dispatchKeyEvent", self.session, type="keyDown", key="a", modifiers=2, commands=["selectAll"]
+        )
+        self.browser.call("Input.dispatchKeyEvent", self.session, type="keyUp", key="a", modifiers=2)
+        for letter in text:
+            self.press("Enter" if letter == "\n" else letter)
+
     def click(self, selector: str) -> None:
-        """Click the middle of an element with the mouse."""
-        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        self.value(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        """Click the middle of the first element of a selector with the mouse."""
+        self.click_on(f"document.querySelector({json.dumps(selector)})")
+
+    def click_on(self, element: str) -> None:
+        """Click the middle of an element, which is a JavaScript expression, with the mouse."""
+        box = f"({element}).getBoundingClientRect()"
+        self.value(f"({element}).scrollIntoView({{block: 'center'}})")
         x, y = self.value(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})")
         for kind in ("mousePressed", "mouseReleased"):
             where = {"x": x, "y": y, "button": "left", "clickCount": 1}

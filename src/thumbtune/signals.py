@@ -1,4 +1,4 @@
-"""What other programs ask of a process: to end (Ctrl-C, SIGTERM), or to save its work and go on (SIGUSR1).
+"""What other programs ask of a process: to end (Ctrl-C, SIGTERM), to save (SIGUSR1), or to draw samples (SIGUSR2).
 
 Clusters and containers send SIGTERM before they kill, and SLURM sends SIGUSR1 before a time limit where it is told to.
 Both are answered after the step under way; a second request to end does not wait for it. Python answers none while a
@@ -18,6 +18,7 @@ from typing import Any
 from thumbtune.errors import Interrupted, Terminated
 
 SAVE = getattr(signal, "SIGUSR1", None)  # missing on Windows
+SAMPLE = getattr(signal, "SIGUSR2", None)
 ENDS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 5.0  # seconds that a process has to end by itself after a second request
 STOPPED = b"thumbtune: Stopped in the middle of a computation; what was saved before is whole.\n"
@@ -28,7 +29,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.end: type[Interrupted] | None = None
-        self._save = False
+        self._save = self._sample = False
 
     def to_end(self, number: int, frame: Any) -> None:
         """Note a request to end."""
@@ -43,18 +44,30 @@ class Requests:
         asked, self._save = self._save, False
         return asked
 
+    def to_sample(self, number: int = 0, frame: Any = None) -> None:
+        """Note a request for samples."""
+        self._sample = True
+
+    def take_sample(self) -> bool:
+        """Return whether samples were asked for since the last call."""
+        asked, self._sample = self._sample, False
+        return asked
+
 
 @contextmanager
-def requests() -> Iterator[Requests]:
+def requests(asked: Requests | None = None) -> Iterator[Requests]:
     """Note requests inside the `with` block; a second one to end is answered as before the block, at once.
 
     Outside of the main thread, where Python receives no signals, none is noted.
+
+    asked: where they are noted; None: in a new object
     """
-    asked = Requests()
+    asked = asked or Requests()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.getsignal(number) for number in (*ENDS, *([SAVE] if SAVE else []))}
+    work = {number: act for number, act in ((SAVE, asked.to_save), (SAMPLE, asked.to_sample)) if number}
+    before = {number: signal.getsignal(number) for number in (*ENDS, *work)}
 
     def end(number: int, frame: Any) -> None:
         asked.to_end(number, frame)
@@ -63,8 +76,8 @@ def requests() -> Iterator[Requests]:
 
     for number in ENDS:
         signal.signal(number, end)
-    if SAVE:
-        signal.signal(SAVE, asked.to_save)
+    for number, act in work.items():
+        signal.signal(number, act)
     try:
         yield asked
     finally:
@@ -73,7 +86,7 @@ def requests() -> Iterator[Requests]:
 
 
 class Listener:
-    """The handlers of a whole command: SIGTERM stops it as Ctrl-C does, and SIGUSR1 does nothing by itself.
+    """The handlers of a whole command: SIGTERM stops it as Ctrl-C does; SIGUSR1 and SIGUSR2 do nothing by themselves.
 
     terminated: whether SIGTERM came
     """
@@ -84,8 +97,8 @@ class Listener:
     def listen(self) -> None:
         """Install the handlers."""
         signal.signal(signal.SIGTERM, self._terminate)
-        if SAVE:
-            signal.signal(SAVE, lambda number, frame: None)  # its default would end a command that saves as it goes
+        for number in filter(None, (SAVE, SAMPLE)):
+            signal.signal(number, lambda number, frame: None)  # its default would end a command that saves as it goes
 
         _end_after_second_request()
 

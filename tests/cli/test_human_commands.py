@@ -217,3 +217,35 @@ def test_answers_of_another_page_are_refused(duel: Path) -> None:
 def test_help_says_what_is_for_whom() -> None:
     said = " ".join(human("--help").split())
     assert "without knowing" in said and "export" in said and "read" in said
+
+
+def test_a_rule_that_is_set_before_decides_what_is_read(
+    duel: Path, call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    key, page = tmp_path / "key.json", tmp_path / "page.html"
+    code, _, err = call("human", "export", duel, "--out", page, "--key", key, "--stop", "sequential")
+    assert code == 0, err
+    study = read_key(key)
+    answers = [{"id": one.id, "choice": "left" if one.left == "b" else "right", "seconds": 1} for one in study.trials]
+    told = {"form": 1, "study": study.id, "rater": "ann", "started": "2026-01-01T10:00:00Z", "finished": None}
+    (tmp_path / "ann.json").write_text(json.dumps({**told, "answers": answers}))
+    code, out, err = call("human", "read", key, tmp_path / "ann.json")
+    assert code == 0, err
+    prompts = len({one.pair.words for one in study.trials})
+    assert ("People prefer B" in out) == (prompts >= 8) and "the rule that was set before" in out
+
+
+def test_a_duel_for_people_needs_no_scorer(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    for side, colour in (("base", "red"), ("tuned", "blue")):
+        (tmp_path / side).mkdir()
+        for place in range(2):
+            Image.new("RGB", (16, 16), colour).save(tmp_path / side / f"{place}.png")
+    given = ("--prompts", tmp_path / "prompts.txt", "--per-prompt", 1, "--out", tmp_path / "duel")
+    code, out, err = call("duel", tmp_path / "base", tmp_path / "tuned", *given, "--scorers", "none")
+    assert code == 0, err
+    assert "No scorer judged the images. Next: thumbtune human export" in out
+    export_to = ("--out", tmp_path / "page.html", "--key", tmp_path / "key.json")
+    code, out, err = call("human", "export", tmp_path / "duel", *export_to)
+    assert code == 0 and out.startswith("2 of 2 pairs"), err
+    assert call("duel", tmp_path / "base", tmp_path / "tuned", *given, "--scorers", " ")[0] == 2

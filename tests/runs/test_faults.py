@@ -128,6 +128,19 @@ def test_sigusr1_saves_a_checkpoint_and_goes_on(
     assert same(run, whole)
 
 
+def test_sigusr2_draws_samples_and_changes_no_bit_of_the_result(
+    call: Call, settings: list[str], at_step: Any, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    at_step(1, lambda: os.kill(os.getpid(), signal.SIGUSR2))
+    code, _, err = call("train", "--out", run, *settings)
+    assert code == 0, err
+    drawn = sorted(folder.name for folder in (run / "samples").glob("step-*"))
+    assert drawn == sorted({*(folder.name for folder in (whole / "samples").glob("step-*")), "step-000002"})
+    assert [file.suffix for file in (run / "samples" / "step-000002").iterdir()] != []
+    assert same(run, whole)
+
+
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [

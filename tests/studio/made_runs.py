@@ -60,6 +60,20 @@ def evaluate(root: Path) -> None:
     (folder / "verdict.json").write_text(json.dumps(verdict))
 
 
+def compare(root: Path) -> None:
+    """Give this run a grid of three columns and two rows, whose last image is not made yet."""
+    folder = root / "runs" / "first" / "compared"
+    folder.mkdir()
+    for step in (0, 10, 20):
+        (folder.parent / "checkpoints" / f"step-{step:06d}").mkdir(parents=True)
+    names = [[f"{number:032x}.png" for number in row] for row in ((1, 2, 3), (4, 5, 6))]
+    for number, name in enumerate([*names[0], *names[1]][:-1]):
+        (folder / name).write_bytes(png(number, 64))
+    columns = [{"name": name, "strength": 1.0} for name in ("base", "step 20", "result")]
+    rows = [{"prompt": "a red heart", "seed": 0}, {"prompt": "a blue car", "seed": 0}]
+    (folder / "grid.json").write_text(json.dumps({"form": 1, "columns": columns, "rows": rows, "files": names}))
+
+
 def a_duel(folder: Path, prompts: int, image: Callable[[str, int], bytes]) -> None:
     """Write a finished duel of one seed, base against tuned, as far as blind tests read it."""
     lines = ["side,prompt,seed,file,sha256,words,style"]

@@ -38,6 +38,25 @@ def test_id(site: Site, client_of: Clients) -> str:
     return answer.json()["id"]
 
 
+def test_a_test_ends_by_itself_when_its_rule_decides(site: Site, client_of: Clients) -> None:
+    assert site.root is not None
+    a_duel(site.root / "duel", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    made = client_of().post("/api/v1/blind", json={"source": source["id"], "stop": "sequential", "repeats": 0}).json()
+    test, study = made["id"], study_of(site, made["id"])
+    assert (made["stop"], study.stop) == ("sequential", "sequential")
+    for place, one in enumerate(find_test(site.folder, test).order("ben")):
+        choice = "left" if one.left == "b" else "right"
+        told = send(client_of("ben"), test, answer(one.id, choice))
+        assert told[0]["stored"] == (place < 8)  # eight of eight decide
+        assert client_of("ben").get(f"/api/v1/blind/{test}/trials").json()["ended"] == (place >= 7)
+    result = client_of().get(f"/api/v1/blind/{test}/result").json()["result"]
+    assert result["sequential"]["decided"] == "b" and result["sequential"]["decided_at"] == 8
+    assert "as the rule that was set before decided at prompt 8" in result["sentences"][0]
+    page = (site.root / "duel" / "blind" / f"{test}.html").read_text()
+    assert "decided at prompt 8" in page and "whenever the test ends" in page
+
+
 def study_of(site: Site, test: str) -> Study:
     return find_test(site.folder, test).study
 

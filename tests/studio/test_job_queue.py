@@ -150,11 +150,29 @@ def test_a_checkpoint_is_asked_for_while_a_training_runs(make: Make) -> None:
     until(lambda: "ready" in queue.files(number).log.read_text())
     queue.save(number)
     until(lambda: "saved" in queue.files(number).log.read_text())
+    if Path("/proc/self/status").exists():
+        with refused("job-starting"):  # the program handles no SIGUSR2, which would end it
+            queue.sample(number)
     assert state_of(queue, number) == "running"
     rows.ask_to_stop(queue.store, number)
     until(lambda: state_of(queue, number) == "stopped")
     with refused("job-not-running"):
         queue.save(number)
+
+
+def test_samples_are_asked_for_while_a_training_runs(make: Make) -> None:
+    draws = "import signal\nsignal.signal(signal.SIGUSR2, lambda *_: print('drawn', flush=True))\n"
+    queue = make(draws + WAIT.replace("time.sleep(60)", "[time.sleep(0.1) for _ in range(600)]"))
+    number = add(queue)
+    with refused("job-not-running", naming=str(number)):
+        queue.sample(number)
+    queue.step()
+    until(lambda: "ready" in queue.files(number).log.read_text())
+    queue.sample(number)
+    until(lambda: "drawn" in queue.files(number).log.read_text())
+    assert state_of(queue, number) == "running"
+    rows.ask_to_stop(queue.store, number)
+    until(lambda: state_of(queue, number) == "stopped")
 
 
 def test_a_waiting_job_stops_without_a_process(make: Make) -> None:

@@ -1,6 +1,7 @@
 """Every screen, narrow and wide: nothing from elsewhere, no complaint of the console, and axe finds nothing."""
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from importlib import resources
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, Page, needs_chromium
 from made_blind import blind_tests
-from made_runs import a_run, evaluate
+from made_runs import a_run, compare, evaluate
 from opened import SCREENS, signed_in
 from running import Studio
 from studio_store import fill
@@ -68,7 +69,21 @@ STATES = {
         "document.getElementById('rounds').textContent",
     ),
     "compare": ("/compare", "true", "document.querySelectorAll('.tiles img').length === 4"),
+    "grid": ("/compare#grid", "true", "document.querySelectorAll('#grid img').length === 5"),
+    "strengths": (
+        "/compare#grid",
+        "document.getElementById('kind-strengths').click(); document.getElementById('beside').click()",
+        "document.querySelectorAll('#grid img').length === 5 && !document.getElementById('strength-fields').hidden",
+    ),
     "blind": ("/blind", "true", "document.querySelectorAll('#tests article').length === 2 && source.options.length"),
+    "two": (
+        "/blind",
+        "document.getElementById('source').value = 'two runs'; "
+        "document.getElementById('source').dispatchEvent(new Event('change')); "
+        "document.getElementById('stop').value = 'sequential'; "
+        "document.getElementById('stop').dispatchEvent(new Event('change'))",
+        "!document.getElementById('two-runs').hidden && !document.getElementById('stop-about').hidden",
+    ),
     "pair": (
         "/blind",
         "document.querySelector('#tests a[href^=\"#test\"]').click()",
@@ -96,6 +111,8 @@ STATES = {
 }
 
 READY = {
+    "two": "document.getElementById('source').options.length > 1",
+    "strengths": "document.querySelectorAll('#grid img').length === 5",
     "round": "Boolean(document.querySelector('#run-actions button'))",
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
@@ -111,6 +128,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     fill(folder / "likes", 40)
     a_run(folder / "root")
     evaluate(folder / "root")
+    compare(folder / "root")
+    shutil.copytree(folder / "root" / "runs" / "first", folder / "root" / "runs" / "second")
     blind_tests(folder / "likes", folder / "root")
     with Studio(folder / "likes", None, "--root", str(folder / "root")) as running:
         yield running

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from browser import Browser, Page, needs_chromium
-from made_runs import a_run, evaluate
+from made_runs import a_run, compare, evaluate
 from running import Studio
 from studio_store import fill, png
 
@@ -160,6 +160,9 @@ def test_save_stop_and_resume_from_the_page(browser: Browser, studio: Studio, ro
     until(lambda: len(steps_in(root, "mine")) >= 3)
     choose(page, "Save a checkpoint")
     page.wait_for("document.getElementById('notes').textContent.includes('A checkpoint of step')")
+    assert not list((root / "runs" / "mine" / "samples").glob("*"))  # none is due in this training
+    choose(page, "Sample now")
+    page.wait_for("document.querySelectorAll('#samples img').length > 0")
     choose(page, "Stop")
     until(lambda: "Stopped" in page.value(STATE))
     stopped = len(steps_in(root, "mine"))
@@ -246,6 +249,36 @@ def test_pairs_are_compared_by_keys(browser: Browser, studio: Studio, root: Path
     assert page.complaints == []
 
 
+def test_any_two_columns_of_a_grid_are_compared(browser: Browser, studio: Studio, root: Path) -> None:
+    a_run(root)
+    compare(root)
+    page = page_of(browser, studio, "compare?run=first")
+    page.wait_for("!document.getElementById('unevaluated').hidden")
+    page.click("#mode-grid")
+    page.wait_for("document.querySelectorAll('#grid img').length === 5")
+    shown = "['before', 'after'].map(id => new URL(document.querySelector(`#${id} img`).src).pathname.slice(-7))"
+    assert page.value(shown) == ["001.png", "003.png"]  # the base and the result, of the row that is whole
+    assert "Pair 1 of 1" in page.value("document.getElementById('scores').textContent")
+    page.click("#grid tbody tr:nth-child(2) td:nth-child(3) button")  # step 20, of the second prompt
+    page.wait_for("document.getElementById('looked').textContent === 'a blue car'")
+    assert page.value(shown) == ["004.png", "005.png"]
+    page.value("document.getElementById('column-left').value = '1'")
+    page.value("document.getElementById('column-left').dispatchEvent(new Event('change'))")
+    assert page.value(shown)[0] == "005.png"
+    assert page.value("document.querySelectorAll('#grid tr[data-current]').length") == 1
+    page.value(
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async text => { window.copied = text; }}})"
+    )
+    page.click("#grid-copy")  # the last checkpoint of a finished run is its result, and not ticked
+    assert page.wait_for("window.copied") == (
+        "thumbtune compare runs/first --seeds 1 --first-seed 0 --checkpoint 10 -- 'a red heart' 'a blue car'"
+    )
+    page.click("#kind-strengths")
+    page.click("#grid-copy")
+    page.wait_for("window.copied.includes('--strength 0 --strength 0.5 --strength 1 --strength 1.5')")
+    assert page.complaints == []
+
+
 def unrated(root: Path) -> list[tuple[str, str | None, int | None]]:
     """The prompt, model and seed of each image without a vote."""
     with Store.open(root / "likes") as store:
@@ -279,6 +312,16 @@ def test_a_run_leads_to_the_next_round_and_its_results_are_taken_away(
     page.wait_for("location.hash === '#run=mine-2'")
     until((root / "runs" / "mine-2" / "lora").is_dir)
     assert (root / "runs" / "mine-2" / "own" / "start").is_dir()
+
+    page = page_of(browser, studio, "blind")
+    page.wait_for("document.getElementById('source').options.length")
+    page.wait_for("document.getElementById('run-b').options.length === 2")
+    fill_in(page, {"source": "two runs", "duel-prompts": "a red heart\na new dragon", "per-prompt": "1"})
+    page.click("#start")
+    page.wait_for("Boolean(document.querySelector('#duels article'))")
+    until(lambda: page.value("Boolean(document.querySelector('#tests a'))"))
+    assert "mine-2 against runs/mine" in page.value("document.getElementById('tests').textContent")
+    assert page.complaints == []
 
     page = page_of(browser, studio, "export?run=mine")
     page.wait_for("document.querySelectorAll('#files li').length === 3")

@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 
 from thumbtune import __version__, distributed, signals
 from thumbtune.cli import failures
+from thumbtune.cli.compare import compare
 from thumbtune.cli.concepts import concepts
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
@@ -61,6 +62,7 @@ for _name, _command in {
     "import": import_,
     "merge": merge,
     "round": round_,
+    "compare": compare,
     "duel": duel,
     "report": report,
     "push": push,
@@ -102,7 +104,7 @@ Ground = Annotated[
     str,
     typer.Option(
         help="For beyond, search, few, noise and fig8: the person, judge and budget to use instead of their own: "
-        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels, draws and raters need one."
+        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels, draws, orders and raters need one."
     ),
 ]
 Only = Annotated[
@@ -124,7 +126,7 @@ def paper(
         str,
         typer.Argument(
             help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, draws, "
-            "raters, screen, table1, table2, table6 or table7."
+            "orders, raters, screen, table1, table2, table6 or table7."
         ),
     ],
     out: Annotated[

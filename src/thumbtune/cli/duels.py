@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ from thumbtune.cli.train import (
 )
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
+NO_SCORER = "none"
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
 Against = Annotated[
     str | None, typer.Option(help="The baseline, in any form that `duel` takes. Default: the run's base model.")
@@ -158,12 +160,16 @@ DuelPrompts = Annotated[
     str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")
 ]
 
+DuelScorers = Annotated[
+    str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them. none: a duel for people.")
+]
+
 
 def duel(
     a: A,
     b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
     prompts: DuelPrompts,
-    scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them.")],
+    scorers: DuelScorers,
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA, a UNet or a transformer belongs to.")] = None,
     per_prompt: PerPrompt = 4,
@@ -208,7 +214,7 @@ def duel(
         options=model_options(given),
         given=_names(given, steps=steps, guidance=guidance, size=size, frames=frames, negative=negative or None),
     )
-    _print_duel(run_duel(plan, bar, tie, paper_ci), out)
+    _print_duel(run_duel(plan, bar, tie, paper_ci, is_for_people=not plan.scorers), out)
 
 
 def _names(given: Mapping[str, Any], **drawing: Any) -> tuple[str, ...]:
@@ -217,7 +223,9 @@ def _names(given: Mapping[str, Any], **drawing: Any) -> tuple[str, ...]:
 
 
 def _scorers_in(scorers: str) -> tuple[str, ...]:
-    """Return the names of scorers between commas, at least one."""
+    """Return the names of scorers between commas, at least one; () for `none`, of a duel for people alone."""
+    if scorers.strip() == NO_SCORER:
+        return ()
     names = tuple(name.strip() for name in scorers.split(",") if name.strip())
     if not names:
         raise UsageError("A duel needs a scorer; name one (`thumbtune scorers` lists all).", code="duel-no-scorer")
@@ -238,7 +246,9 @@ def _print_duel(result: dict[str, Any] | None, out: Path) -> None:
             count = plural(len(scorer["failed"]), "image")
             say(f"{scorer['id']} has no score for {count}; the first is {file}: {why}.")
     say(f"Page: {write_page(out)}")
-    if not any(row["prompts"] for row in result["standings"]):
+    if not result["scorer_names"]:
+        say(f"No scorer judged the images. Next: thumbtune human export {quote(str(out))}")
+    elif not any(row["prompts"] for row in result["standings"]):
         raise ThumbtuneError(
             "No prompt has scores for both models, so neither model won; read why the scorers failed.",
             code="duel-nothing-scored",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -35,6 +35,13 @@ def export_(
     question: Annotated[
         str, typer.Option(help="The question to raters.")
     ] = "Which image do you like better for this text?",
+    stop: Annotated[
+        Literal["all", "sequential"],
+        typer.Option(
+            help="When the test ends: after all pairs, or as soon as a sequential test tells the models apart, so that "
+            "you may read the answers at any time."
+        ),
+    ] = "all",
 ) -> None:
     """Write a page for raters, and a key that reading their answers needs."""
     quieten()
@@ -43,7 +50,8 @@ def export_(
     from thumbtune.evaluation.human.plan import StudyDesign
     from thumbtune.report.human_study import export_study
 
-    design = StudyDesign(seed=secrets.randbits(SEED_BITS) if seed is None else seed, question=question, trials=trials)
+    seed = secrets.randbits(SEED_BITS) if seed is None else seed
+    design = StudyDesign(seed=seed, question=question, trials=trials, stop=stop)
     exported = export_study(duel, out, key, design, bar)
     first = exported.study.first_showings
     repeats = len(exported.study.trials) - len(first)

@@ -14,7 +14,7 @@ LABEL, TRAIN, JUDGE, USE, MORE = (
 PANELS = {
     LABEL: ("generate", "import", "studio", "likes"),
     TRAIN: ("train", "recipe", "round"),
-    JUDGE: ("evaluate", "verdict", "report", "duel", "scorers", "human"),
+    JUDGE: ("evaluate", "verdict", "report", "compare", "duel", "scorers", "human"),
     USE: ("merge", "push"),
     MORE: ("demo", "concepts", "doctor", "paper"),
 }

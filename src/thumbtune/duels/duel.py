@@ -28,13 +28,16 @@ SHOWN_PATH_PARTS = 2
 MAIN = "median"  # the estimand of the sentences and of the gates: the paper's
 
 
-def run_duel(plan: GalleryPlan, progress: Progress, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any] | None:
+def run_duel(
+    plan: GalleryPlan, progress: Progress, tie: float = 0.0, paper_ci: bool = False, is_for_people: bool = False
+) -> dict[str, Any] | None:
     """Generate and score the images of both sides, count, write everything; return what result.json holds.
 
     Args:
         plan: its sides are `a`, the side to beat, which the tables call `before`, and `b`.
         tie: scores that differ by no more than this are a tie.
         paper_ci: whether the tables show the interval as the paper computes it, which is too narrow.
+        is_for_people: whether no scorer is needed, as for a human test.
 
     Returns:
         None on processes other than the main one.
@@ -42,7 +45,7 @@ def run_duel(plan: GalleryPlan, progress: Progress, tie: float = 0.0, paper_ci: 
     Raises:
         UsageError, ThumbtuneError: as `gallery.gather`; the plan has no scorer, or another process works on this duel.
     """
-    if not plan.scorers:
+    if not plan.scorers and not is_for_people:
         raise UsageError(
             "A duel needs at least one scorer; name it with --scorers (`thumbtune scorers` lists all).",
             code="duel-no-scorer",

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -305,7 +306,18 @@ def _on_hub(name: str, index: str) -> str:
 
 
 def _of_files(files: Sequence[Path]) -> str:
-    return sha256(json.dumps([(file.name, file_sha256(file)) for file in files]).encode())
+    return sha256(json.dumps([(file.name, _hash_of(file)) for file in files]).encode())
+
+
+def _hash_of(file: Path) -> str:
+    """Return the hash of a file, computed once: several sides of one base read its gigabytes once."""
+    stat = file.stat()
+    return _hash_at(file, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _hash_at(file: Path, size: int, time: int) -> str:
+    return file_sha256(file)
 
 
 @contextmanager

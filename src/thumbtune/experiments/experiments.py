@@ -39,13 +39,14 @@ EXPERIMENTS = {
     "levels": "where over the noise levels a recipe learns, and which dislikes teach",
     "screen": "many methods in seconds each, in a small world whose truth is known: for ideas, no judge of settings",
     "draws": "noise draws that repeat, so that the reference denoises each once, against new noise at each step",
+    "orders": "images to judge next: those of which a first run is uncertain against random ones, at equal votes",
     "raters": "two people of opposite tastes: one LoRA of both against one each",
     "table1": "win-rates of Diffusion-KTO on SD v1-5 against all baselines",
     "table2": "mean scores of all models on SD v1-5",
     "table6": "mean scores of Diffusion-KTO by style",
     "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
-NEED_GROUND = ("rounds", "levels", "draws", "raters")
+NEED_GROUND = ("rounds", "levels", "draws", "orders", "raters")
 ON_GROUNDS = (
     "beyond",
     "search",

@@ -10,12 +10,15 @@ from thumbtune.spreadsheets import csv_of_records
 def result_page(result: Mapping[str, Any]) -> str:
     """Return a page with a result of `read_study`: the preference, its interval, the raters and the prompts."""
     overall, bias = result["overall"], result["bias"]
-    return template("human_result.html.j2").render(
+    return template(
+        "human_result.html.j2"
+    ).render(
         result=result,
         rate=overall["rate"],
         interval=overall["interval"],
         votes=overall["votes"],
         bias=bias,
+        rule=result.get("sequential"),  # results of before have none
         first=result["sentences"][0],
         rest=[*result["sentences"][1:], *result["notes"]],
     )

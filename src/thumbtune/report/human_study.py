@@ -19,6 +19,7 @@ from thumbtune.evaluation.human.answers import read_answer_files
 from thumbtune.evaluation.human.duel_pairs import read_pairs, read_side_names
 from thumbtune.evaluation.human.key import format_key, read_key
 from thumbtune.evaluation.human.plan import Study, StudyDesign, plan_study
+from thumbtune.evaluation.human.sequential import Sequential, decide_study
 from thumbtune.feedback.stats import fleiss_kappa
 from thumbtune.files import write_text
 from thumbtune.report.human_page import encode_pair, human_page
@@ -93,6 +94,7 @@ def read_study(key: Path, answers: Sequence[Path], keep_careless: bool = False) 
     result = analyse(study, files, keep_careless)
     shared = [(b, a) for b, _, a in result.each.values() if b + a > 1]
     kappa = fleiss_kappa(shared)
+    rule = decide_study(study, files) if study.stop == "sequential" else None
     return {
         "study": study.id,
         "question": study.question,
@@ -102,7 +104,8 @@ def read_study(key: Path, answers: Sequence[Path], keep_careless: bool = False) 
         "agreement": {"pairs": len(shared), "fleiss_kappa": kappa},
         "prompts": prompt_votes(study, result),
         "notes": notes,
-        "sentences": list(summary_sentences(result, study, len(shared), kappa)),
+        "sequential": None if rule is None else asdict(rule),
+        "sentences": list(summary_sentences(result, study, len(shared), kappa, rule)),
     }
 
 
@@ -145,15 +148,18 @@ def _files(answers: Sequence[Path]) -> list[Path]:
     return [file for files in per_path for file in files]
 
 
-def summary_sentences(result: StudyResult, study: Study, shared: int, kappa: float | None) -> Iterator[str]:
+def summary_sentences(
+    result: StudyResult, study: Study, shared: int, kappa: float | None, rule: Sequential | None = None
+) -> Iterator[str]:
     """Yield the result in sentences; the first names the preferred side.
 
     Args:
         shared: number of pairs for which at least two raters chose an image.
         kappa: Fleiss' kappa over these pairs.
+        rule: what the stopping rule says, if the study has one; it decides then, and not the interval of all answers.
     """
     counted = [rater for rater in result.raters if rater.counted]
-    yield preference_sentence(result.overall, study, len(counted))
+    yield preference_sentence(result.overall, study, len(counted)) if rule is None else rule_sentence(rule, study)
     yield (
         "The interval covers other prompts, but not other raters."
         if len(counted) > 1
@@ -194,6 +200,26 @@ def preference_sentence(preference: Preference, study: Study, raters: int) -> st
         "open": f"Not enough evidence whether people prefer {a} or {b}",
     }[preference.finding]
     return f"{finding}: {share}{_advice(preference) if preference.finding == 'open' else ''}."
+
+
+def rule_sentence(rule: Sequential, study: Study) -> str:
+    """Return what the stopping rule decided, with the prompts that it counts and its interval."""
+    names = {"a": f"A ({study.a})", "b": f"B ({study.b})"}
+    decisive = rule.a + rule.b
+    counts = (
+        f"{names['b']} is preferred on {rule.b} of {plural(decisive, 'prompt')} with a preference (95% interval "
+        f"{rule.interval.low:.1%} to {rule.interval.high:.1%}, which holds whenever the test ends)"
+    )
+    if rule.decided is None:
+        return (
+            f"The rule that was set before has not decided whether people prefer {names['a']} or {names['b']}: "
+            f"{counts}; more prompts may."
+        )
+    other = names["a" if rule.decided == "b" else "b"]
+    return (
+        f"People prefer {names[rule.decided]} to {other}, as the rule that was set before decided at prompt "
+        f"{rule.decided_at}: {counts}."
+    )
 
 
 def _advice(preference: Preference) -> str:

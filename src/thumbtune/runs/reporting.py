@@ -11,6 +11,7 @@ from thumbtune.objective.protocol import traits_of
 from thumbtune.runs.recipe import Recipe, recipe_options
 from thumbtune.runs.samples import Samples
 from thumbtune.runs.setup import Setup
+from thumbtune.signals import Requests
 from thumbtune.training.step import Step
 from thumbtune.training.trackers import Trackers
 from thumbtune.training.trainer import Training
@@ -33,11 +34,17 @@ def shown_options(recipe: Recipe) -> dict[str, Any]:
 
 
 def reported(
-    steps: Generator[Step, None, None], setup: Setup, model: PipelineModel, training: Training, folder: Path
+    steps: Generator[Step, None, None],
+    setup: Setup,
+    model: PipelineModel,
+    training: Training,
+    folder: Path,
+    asked: Requests,
 ) -> Iterator[Step]:
     """Yield each step of a training after its report; closing this generator closes the training's.
 
-    Call it in one process; the others wait for it in their next step.
+    Samples are drawn where they are due, and where `asked` has a request for them. Call it in one process; the others
+    wait for it in their next step.
 
     Raises:
         ThumbtuneError: trackers.json, or the log of the run, is damaged.
@@ -51,7 +58,7 @@ def reported(
             trackers.show(samples.draw(0), 0)
         for step in steps:
             trackers.report(step)
-            if samples.is_due(step.step):
+            if asked.take_sample() or samples.is_due(step.step):
                 trackers.show(samples.draw(step.step), step.step)
             yield step
     finally:

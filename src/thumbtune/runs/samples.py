@@ -2,6 +2,8 @@
 
 samples/prompts.txt             a prompt a line
 samples/step-000050/0.png       the image of the first prompt after 50 steps; step-000000 is of the base
+
+SIGUSR2 asks for samples of the next step too, also where `sample_every` is 0.
 """
 
 from collections.abc import Mapping

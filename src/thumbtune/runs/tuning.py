@@ -111,11 +111,10 @@ def _tuned(
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
-    steps = _logged(
-        watched, train(training, batches, setup.objective), setup.recipe, folder, partial(_end, training, batches)
-    )
+    asked, ending = Requests(), partial(_end, training, batches)
+    steps = _logged(watched, train(training, batches, setup.objective), setup.recipe, folder, ending, asked)
     try:
-        yield from reported(steps, setup, model, training, folder) if accelerator.is_main_process else steps
+        yield from reported(steps, setup, model, training, folder, asked) if accelerator.is_main_process else steps
     except (TrainingBroke, WentWrong):
         if accelerator.is_main_process and (folder / run.STOPPED).is_file():
             write_card(folder)  # the result is that of the best checkpoint
@@ -180,14 +179,17 @@ def _logged(
     recipe: Recipe,
     folder: Path,
     ending: Callable[[], str | None] = lambda: None,
+    asked: Requests | None = None,
 ) -> Generator[Step, None, None]:
     """Log each step before yielding it; save checkpoints, also if something stops the training.
 
-    `ending` returns what is wrong with the last weights, or None; wrong ones get no checkpoint.
+    `ending` returns what is wrong with the last weights, or None; wrong ones get no checkpoint. Requests of other
+    programs are noted in `asked`.
     """
     accelerator = watched.training.accelerator
     saver = _Saver(watched, folder, recipe.train.keep_checkpoints)
-    with requests() as asked:  # until all is saved
+    asked = asked or Requests()
+    with requests(asked):  # until all is saved
         try:
             yield from _saved(watched, steps, recipe, saver, ending, asked)
         except MemoryRanOut:  # perhaps in one process alone, so do not wait for the others
@@ -321,13 +323,18 @@ def _anywhere(accelerator: Any, flag: bool) -> bool:
 
 
 def _asked(accelerator: Any, asked: Requests) -> tuple[type[Interrupted] | None, bool]:
-    """Return how the training is to end, or None, and whether to save; a request to one process is one to all."""
-    here = (asked.end is Interrupted, asked.end is Terminated, asked.take_save())
+    """Return how the training is to end, or None, and whether to save; a request to one process is one to all.
+
+    One for samples is noted again in the main process, which draws them after the next step.
+    """
+    here = (asked.end is Interrupted, asked.end is Terminated, asked.take_save(), asked.take_sample())
     if accelerator.num_processes > 1:
         import torch
 
         numbers = torch.tensor([float(one) for one in here], device=accelerator.device)
         here = tuple(number > 0 for number in accelerator.reduce(numbers, "sum").tolist())
+    if here[3] and accelerator.is_main_process:
+        asked.to_sample()
     return (Terminated if here[1] else Interrupted if here[0] else None), here[2]
 
 

@@ -40,9 +40,7 @@ class Preset:
 
 
 PRESETS: Mapping[PresetName, Preset] = {
-    "quick": Preset(
-        title="Quick look", about="Half of the steps: shows whether anything moves.", steps=0.5, samples=3
-    ),
+    "quick": Preset(title="Quick look", about="Half of the steps: shows whether anything moves.", steps=0.5, samples=3),
     "standard": Preset(title="Standard", about="The defaults of the model, with samples.", steps=1),
     "careful": Preset(
         title="Careful",

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from thumbtune import documents
 from thumbtune.errors import UsageError, shown
-from thumbtune.evaluation.human.plan import Pair, Study, Trial
+from thumbtune.evaluation.human.plan import Pair, StoppingRule, Study, Trial
 
 KEY_VERSION = 1
 MAX_KEY_BYTES = 100_000_000
@@ -35,7 +35,7 @@ def format_key(study: Study) -> str:
         {"id": trial.id, "left": trial.left, "repeats": trial.repeats, **asdict(trial.pair)} for trial in study.trials
     ]
     fields = {name: getattr(study, name) for name in STUDY_FIELDS if name != "trials"}
-    return json.dumps({"form": KEY_VERSION, **fields, "trials": trials}, indent=1)
+    return json.dumps({"form": KEY_VERSION, **fields, "stop": study.stop, "trials": trials}, indent=1)
 
 
 def read_key(path: Path) -> Study:
@@ -62,7 +62,13 @@ def read_key(path: Path) -> Study:
         raise UsageError(
             f"{path} is damaged: its trials are inconsistent; give the unchanged key.", code="human-key-trials"
         )
-    return Study(**study, trials=trials)
+    stop = content.get("stop", "all")  # keys of before have none
+    if stop not in get_args(StoppingRule):
+        raise UsageError(
+            f"{path} is damaged at its beginning: there is no stopping rule {shown(stop)}; give the unchanged key.",
+            code="human-key-field",
+        )
+    return Study(**study, trials=trials, stop=stop)
 
 
 def _read_trial(path: Path, number: int, content: Any) -> Trial:

@@ -21,6 +21,7 @@ from typing import Literal, TypeVar
 from thumbtune.errors import UsageError
 
 SideLabel = Literal["a", "b"]
+StoppingRule = Literal["all", "sequential"]  # after all pairs; or once a sequential test decides, see `sequential`
 QUESTION = "Which image do you like better for this text?"
 MAX_TRIALS = 50  # pairs for one rater, a few minutes' work
 REPEAT_SHARE = 0.1
@@ -53,6 +54,7 @@ class StudyDesign:
     trials: largest number of pairs for one rater, without repeats
     repeats: share of the pairs that are repeated
     seed: seed of every choice and of the ids; together with the duel it reveals the sides, so draw it from `secrets`
+    stop: the rule by which the test ends, set before it begins
     """
 
     seed: int
@@ -61,6 +63,7 @@ class StudyDesign:
     b: str = "b"
     trials: int = MAX_TRIALS
     repeats: float = REPEAT_SHARE
+    stop: StoppingRule = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ class Questionnaire:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study with its sides. id: the name of the study in answers; a, b: names of the sides."""
+    """A study with its sides. id: the name of the study in answers; a, b: names of the sides; stop: its rule."""
 
     id: str
     question: str
@@ -97,6 +100,7 @@ class Study:
     b: str
     seed: int
     trials: tuple[Trial, ...]
+    stop: StoppingRule = "all"
 
     @property
     def questionnaire(self) -> Questionnaire:
@@ -136,6 +140,7 @@ def plan_study(pairs: Sequence[Pair], design: StudyDesign) -> Study:
         b=design.b,
         seed=design.seed,
         trials=(*trials[:half], *_mixed(trials[half:], again, rng)),
+        stop=design.stop,
     )
 
 

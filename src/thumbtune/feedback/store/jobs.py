@@ -19,7 +19,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.tables import Job, StoredImage, now
 
-JobKind = Literal["generate", "train", "evaluate", "round", "merge", "export"]
+JobKind = Literal["generate", "train", "evaluate", "round", "merge", "export", "compare", "duel"]
 JobState = Literal["waiting", "running", "done", "failed", "stopped"]
 ENDED: tuple[JobState, ...] = ("done", "failed", "stopped")
 MAX_LISTED = 200

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from thumbtune.errors import ThumbtuneError
 
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")  # of `migrations/versions`, oldest first
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # of `migrations/versions`, oldest first
 NEWEST = VERSIONS[-1]
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps its state in globals
 LOCK = 0x7468756D62  # advisory lock of a server while tables are made there; any number that only we use

@@ -25,7 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from thumbtune.feedback.quoting import shown
 
 Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite auto-increments INTEGER only, which has 64 bits
-JOB_KINDS = ("generate", "train", "evaluate", "round", "merge", "export")
+JOB_KINDS = ("generate", "train", "evaluate", "round", "merge", "export", "compare", "duel")
 
 
 class DamagedCell(Exception):

@@ -13,10 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.human.plan import MAX_REPEAT_SHARE, MAX_TRIALS, QUESTION, REPEAT_SHARE, StudyDesign, Trial
+from thumbtune.evaluation.human.plan import (
+    MAX_REPEAT_SHARE,
+    MAX_TRIALS,
+    QUESTION,
+    REPEAT_SHARE,
+    StoppingRule,
+    StudyDesign,
+    Trial,
+)
 from thumbtune.studio.access import Person
 from thumbtune.studio.blind.folder import BlindTest, all_tests, find_test, make_test
-from thumbtune.studio.blind.reveal import Revealed, reveal, revealed
+from thumbtune.studio.blind.reveal import Revealed, end_if_decided, reveal, revealed
 from thumbtune.studio.blind.sitting import Given, TakenBack, answered, give, sittings
 from thumbtune.studio.blind.sources import sources_of
 from thumbtune.studio.blind.tickets import PLACES, Ticket
@@ -54,6 +62,9 @@ class NewTest(BaseModel):
     pairs: int = Field(default=MAX_TRIALS, ge=1, le=MAX_PAIRS)
     repeats: float = Field(default=REPEAT_SHARE, ge=0, le=MAX_REPEAT_SHARE)
     question: str = Field(default=QUESTION, min_length=1, max_length=300)
+    stop: StoppingRule = Field(
+        default="all", description="all: after all pairs; sequential: also once a sequential test decides."
+    )
 
 
 class RaterProgress(BaseModel):
@@ -72,6 +83,7 @@ class TestView(BaseModel):
     answered: int
     made_at: str
     ended: bool
+    stop: StoppingRule
     duel: str | None = None
     a: str | None = None
     b: str | None = None
@@ -175,7 +187,11 @@ def make(site: Studio, person: Owner, body: NewTest) -> TestView:
     duel = folder_with(site, body.source)
     assert site.root is not None
     design = StudyDesign(
-        seed=secrets.randbits(SEED_BITS), question=body.question, trials=body.pairs, repeats=body.repeats
+        seed=secrets.randbits(SEED_BITS),
+        question=body.question,
+        trials=body.pairs,
+        repeats=body.repeats,
+        stop=body.stop,
     )
     return _view(make_test(site.folder, duel, duel.relative_to(site.root).as_posix(), design), person)
 
@@ -224,7 +240,9 @@ def answers(site: Studio, person: Anybody, test: TestId, body: Answers) -> Answe
             code="studio-other-store",
         )
     events = [_event(one) for one in body.answers]
-    wrong = give(find_test(site.folder, test), person.rater, events)
+    found = find_test(site.folder, test)
+    wrong = give(found, person.rater, events)
+    end_if_decided(site, found)
     return AnswerResults(results=[AnswerResult(stored=True) if error is None else _refused(error) for error in wrong])
 
 
@@ -256,6 +274,7 @@ def _view(test: BlindTest, person: Person) -> TestView:
         answered=len(answered(test, person.rater)),
         made_at=facts.made_at,
         ended=facts.ended_at is not None,
+        stop=facts.stop,
     )
     if not person.is_owner:
         return plain

@@ -33,6 +33,7 @@ ALIVE_SECONDS = 15.0  # between two signs of life on a quiet line
 MAX_SHOWN = 12  # images of a generation
 MAX_ID = 2**63 - 1
 GENERATING = ("generate", "round")  # kinds of jobs that put images into the store
+PRINTING = (*GENERATING, "compare")  # those that print the path of each image
 JobId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="A folder below the studio's root, by its name.")]
 Text = Annotated[str, Field(max_length=2000)]
@@ -194,6 +195,13 @@ def save(site: Studio, person: Owner, number: JobId) -> JobView:
     return view_of(site, rows.get_job(site.store, number))
 
 
+@router.post("/jobs/{number}/sample")
+def sample(site: Studio, person: Owner, number: JobId) -> JobView:
+    """Draw samples of a training after its next step, as SIGUSR2 does; it goes on, and its result is the same."""
+    queue_of(site).sample(number)
+    return view_of(site, rows.get_job(site.store, number))
+
+
 @router.post("/jobs/{number}/resume")
 def resume(site: Studio, person: Owner, number: JobId) -> JobView:
     """Let a stopped or failed job go on."""
@@ -251,15 +259,9 @@ def watched(site: Site, number: int) -> Watched:
 def view_of(site: Site, row: Job) -> JobView:
     """Return a job for a page."""
     place, arguments = place_of(site), json.loads(row.arguments)
-    done, total, doing = None, None, None
-    if row.kind in GENERATING:
-        total = (
-            planned(place, row.folder) if row.kind == "round" else len(arguments["prompts"]) * arguments["per_prompt"]
-        )
-        found = images_in(read_from(queue_of(site).files(row.id).log, 0)[0].splitlines())
-        done = None if total is None else min(total, found)
-    elif row.kind == "train":
-        total = arguments.get("steps")
+    done, total, doing = None, _total(place, row, arguments), None
+    if row.kind in PRINTING and total is not None:
+        done = min(total, images_in(read_from(queue_of(site).files(row.id).log, 0)[0].splitlines()))
     if row.state == "running":
         doing = next((line.strip() for line in reversed(tail(queue_of(site).files(row.id).log)) if bar_of(line)), None)
     return JobView(
@@ -279,6 +281,20 @@ def view_of(site: Site, row: Job) -> JobView:
         started_at=row.started_at,
         ended_at=row.ended_at,
     )
+
+
+def _total(place: Place, row: Job, arguments: dict[str, Any]) -> int | None:
+    """Return the number of images or steps of a job; None where nobody knows it."""
+    match row.kind:
+        case "generate":
+            return len(arguments["prompts"]) * arguments["per_prompt"]
+        case "round":
+            return planned(place, row.folder)
+        case "compare":
+            return arguments["images"]
+        case "train":
+            return arguments.get("steps")
+    return None
 
 
 def planned(place: Place, folder: str) -> int | None:

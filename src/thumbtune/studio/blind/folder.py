@@ -23,7 +23,7 @@ from thumbtune import documents, locks
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.human.duel_pairs import read_pairs, read_side_names
 from thumbtune.evaluation.human.key import format_key, read_key
-from thumbtune.evaluation.human.plan import Study, StudyDesign, Trial, order_for, plan_study
+from thumbtune.evaluation.human.plan import StoppingRule, Study, StudyDesign, Trial, order_for, plan_study
 from thumbtune.files import partial_beside, working_folder, write_text
 from thumbtune.studio.blind.tickets import PLACES, Place
 
@@ -50,6 +50,7 @@ class Facts:
     trials: int
     made_at: str
     ended_at: str | None = None
+    stop: StoppingRule = "all"
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def make_test(place: Path, duel: Path, shown: str, design: StudyDesign) -> Blind
         pairs=len(study.first_showings),
         trials=len(study.trials),
         made_at=datetime.now(UTC).isoformat(),
+        stop=study.stop,
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_beside(folder)

@@ -47,6 +47,24 @@ def reveal(site: Site, test: BlindTest, keep_careless: bool = False) -> Revealed
     return revealed(site, test)
 
 
+def end_if_decided(site: Site, test: BlindTest) -> bool:
+    """End a test whose rule, which was set before, has decided; return whether it did."""
+    if test.facts.stop != "sequential" or not sittings(test):
+        return False
+    from thumbtune.evaluation.human.answers import read_answer_files
+    from thumbtune.evaluation.human.sequential import decide_study  # with scipy, which a start does not need
+
+    files = [file for file in sorted(test.answers.glob("*.json")) if _has_answers(file)]
+    if decide_study(test.study, read_answer_files(files, test.study.questionnaire)[0]).decided is None:
+        return False
+    reveal(site, test, keep_careless=True)  # the rule counts all raters
+    return True
+
+
+def _has_answers(file: Path) -> bool:
+    return bool(json.loads(file.read_text(encoding="utf-8"))["answers"])
+
+
 def revealed(site: Site, test: BlindTest) -> Revealed:
     """Return the result of a test that has ended.
 
@@ -74,7 +92,7 @@ def _result_of(test: BlindTest, keep_careless: bool) -> dict[str, Any]:
 
     files = sorted(test.answers.glob("*.json"))
     for file in files:
-        if not json.loads(file.read_text(encoding="utf-8"))["answers"]:
+        if not _has_answers(file):
             file.unlink()  # all answers were taken back; `human read` refuses empty files
     return read_study(test.key, [test.answers], keep_careless)
 

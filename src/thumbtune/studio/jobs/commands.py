@@ -18,7 +18,8 @@ from thumbtune.feedback.store.database import is_address, name_of, url_of
 from thumbtune.feedback.store.jobs import JobKind
 from thumbtune.feedback.store.tables import Job
 
-RUNS, IMAGES, EXPORTS = "runs", "images", "exports"
+RUNS, IMAGES, EXPORTS, DUELS = "runs", "images", "exports", "duels"
+PROMPTS_ENDING = ".txt"  # of the file of a duel's prompts, beside its folder
 FRESH = "fresh.txt"  # the fresh prompts of a round, beside its images
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -93,9 +94,7 @@ def words_of(job: Job, place: Place) -> list[str]:
     return words(job.kind, job.folder, arguments, place.store, begun)  # type: ignore[arg-type]
 
 
-def words(  # one return a kind
-    kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, resume: bool = False
-) -> list[str]:
+def words(kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, resume: bool = False) -> list[str]:
     """Return the words of a command.
 
     >>> words("train", "runs/first", {"settings": {"train.steps": 4}}, "likes")
@@ -108,18 +107,31 @@ def words(  # one return a kind
     ['round', 'runs/first', '--out', 'images/a', '--likes', 'likes', '--per-prompt', '2']
     >>> words("merge", "exports/first", {"run": "first", "half": True}, "likes")
     ['merge', 'runs/first', 'exports/first', '--fp16']
+    >>> given = {"run": "first", "prompts": ["a fox"], "seeds": 1, "seed": 0, "checkpoints": [20], "strengths": []}
+    >>> words("compare", "runs/first/compared", given, "likes")
+    ['compare', 'runs/first', '--seeds', '1', '--first-seed', '0', '--checkpoint', '20', '--', 'a fox']
+    >>> " ".join(words("duel", "duels/x", {"a": "first", "b": "second", "per_prompt": 2, "scorers": "none"}, "likes"))
+    'duel runs/first runs/second --out duels/x --prompts duels/x.txt --scorers none --per-prompt 2'
     """
-    if kind == "train":
-        return ["train", *_of_train(folder, arguments, store, resume)]
-    if kind == "generate":
-        return ["generate", "--out", folder, "--likes", store, *_of_generation(arguments)]
-    if kind == "round":
-        return ["round", f"{RUNS}/{arguments['run']}", "--out", folder, "--likes", store, *_of_round(folder, arguments)]
-    if kind == "merge":
-        return ["merge", f"{RUNS}/{arguments['run']}", folder, *(["--fp16"] if arguments["half"] else [])]
-    if kind == "export":
-        return ["likes", "export", folder, "--likes", store, *_of_export(arguments)]
-    return ["evaluate", folder]
+    run = f"{RUNS}/{arguments.get('run')}"
+    match kind:
+        case "train":
+            made = ["train", *_of_train(folder, arguments, store, resume)]
+        case "generate":
+            made = ["generate", "--out", folder, "--likes", store, *_of_generation(arguments)]
+        case "round":
+            made = ["round", run, "--out", folder, "--likes", store, *_of_round(folder, arguments)]
+        case "merge":
+            made = ["merge", run, folder, *(["--fp16"] if arguments["half"] else [])]
+        case "compare":
+            made = ["compare", run, *_of_comparison(arguments)]
+        case "duel":
+            made = ["duel", *_of_duel(folder, arguments)]
+        case "export":
+            made = ["likes", "export", folder, "--likes", store, *_of_export(arguments)]
+        case "evaluate":
+            made = ["evaluate", folder]
+    return made
 
 
 def _of_train(folder: str, arguments: Mapping[str, Any], store: str, resume: bool) -> list[str]:
@@ -142,6 +154,19 @@ def _of_generation(arguments: Mapping[str, Any]) -> list[str]:
     given = [word for name, value in options.items() if value not in (None, "") for word in (name, str(value))]
     counts = ["--seeds", str(arguments["per_prompt"]), "--first-seed", str(arguments["seed"])]
     return [*counts, *given, "--", *arguments["prompts"]]
+
+
+def _of_comparison(arguments: Mapping[str, Any]) -> list[str]:
+    steps = [word for step in arguments["checkpoints"] for word in ("--checkpoint", str(step))]
+    strengths = [word for value in arguments["strengths"] for word in ("--strength", f"{value:g}")]
+    counts = ["--seeds", str(arguments["seeds"]), "--first-seed", str(arguments["seed"])]
+    return [*counts, *steps, *strengths, "--", *arguments["prompts"]]
+
+
+def _of_duel(folder: str, arguments: Mapping[str, Any]) -> list[str]:
+    sides = [f"{RUNS}/{arguments[side]}" for side in ("a", "b")]
+    given = ["--prompts", f"{folder}{PROMPTS_ENDING}", "--scorers", arguments["scorers"]]
+    return [*sides, "--out", folder, *given, "--per-prompt", str(arguments["per_prompt"])]
 
 
 def _of_export(arguments: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from thumbtune.feedback.store import jobs as rows
 from thumbtune.feedback.store.jobs import JobState
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.tables import Job
-from thumbtune.signals import SAVE
+from thumbtune.signals import SAMPLE, SAVE
 from thumbtune.studio.jobs.commands import Place, words_of
 from thumbtune.studio.jobs.files import JobFiles, last_sentence
 
@@ -77,15 +77,29 @@ class Queue:
         Raises:
             ThumbtuneError: it does not run here.
         """
+        self._send(number, SAVE)
+
+    def sample(self, number: int) -> None:
+        """Ask the training of a job for samples after its next step; it goes on.
+
+        Raises:
+            ThumbtuneError: it does not run here.
+        """
+        self._send(number, SAMPLE)
+
+    def _send(self, number: int, asked: int | None) -> None:
+        """Send a signal to the training of a job that runs here."""
         job, processes = rows.get_job(self.store, number), self.files(number).processes()
         is_here = job.host == self.host and job.state == "running" and self.files(number).is_alive()
-        if not is_here or job.kind != "train" or SAVE is None or len(processes) < WITH_COMMAND:
+        if not is_here or job.kind != "train" or asked is None or len(processes) < WITH_COMMAND:
             raise ThumbtuneError(
-                f"Job {number} is no training that runs here, so there is nothing to save; look at its state.",
+                f"Job {number} is no training that runs here, so nothing can be asked of it; look at its state.",
                 code="job-not-running",
             )
+        if not is_caught(processes[-1], asked):
+            raise ThumbtuneError(f"Job {number} is starting; ask again in a moment.", code="job-starting")
         with suppress(ProcessLookupError):
-            os.kill(processes[-1], SAVE)
+            os.kill(processes[-1], asked)
 
     def _is_left_over(self, job: Job) -> bool:
         """Return whether a job of another machine has ended: its lock lies here, as in a container's next start."""
@@ -145,6 +159,16 @@ class Queue:
             threading.Thread(target=process.wait, daemon=True).start()  # or it would stay as a zombie
         except (OSError, ValueError, ThumbtuneError) as error:  # ValueError: a word that no command line holds
             rows.end(self.store, job.id, "failed", None, f"The command could not be started ({error}).")
+
+
+def is_caught(process: int, asked: int) -> bool:
+    """Return whether a process handles a signal, which would end one that has just started; True where nobody tells."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:  # it has ended, or the system has no such file
+        return True
+    masks = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return not masks or bool(int(masks[0], 16) >> (asked - 1) & 1)
 
 
 def environment_of(place: Place) -> dict[str, str]:

@@ -1,9 +1,10 @@
 // Blind test: the list of tests, a form for a new one, and the way to the pairs and to the result.
 
 import { get, person, post } from "./api.js";
+import { NewTest } from "./blind_new.js";
 import { showResult } from "./blind_result.js";
 import { Sitting, outboxOf } from "./blind_trial.js";
-import { ago, copy, make, number } from "./element.js";
+import { ago, make, number } from "./element.js";
 import { tell } from "./shell.js";
 
 const at = (id) => document.getElementById(id);
@@ -11,7 +12,6 @@ const isOwner = person.role === "owner";
 const EVERY_MS = 5000;
 const VIEWS = ["overview", "trial", "done", "result"];
 let tests = [];
-let sources = [];
 let sitting = null;
 let timer = 0;
 
@@ -51,6 +51,7 @@ const card = (test) => {
     make("div", { class: "row" }, make("strong", {}, title), make("span", { class: "state", "data-state": test.ended ? "done" : "running" }, make("span", { "aria-hidden": "true" }, state[0]), ` ${state[1]}`),
       make("span", { class: "quiet" }, ago(test.made_at))),
     isOwner ? make("p", { class: "quiet sentence" }, `${test.duel}: ${test.question}`) : null,
+    isOwner && test.stop === "sequential" ? make("p", { class: "quiet" }, "It ends by itself as soon as it can be told which is preferred.") : null,
     make("p", { class: "quiet" }, `You have answered ${number(test.answered)} of ${number(test.trials)}.`),
     isOwner && test.raters.length ? make("ul", { class: "facts" }, ...test.raters.map((one) => make("li", {}, `${one.rater}: ${number(one.answered)} of ${number(test.trials)}`))) : null,
     make("div", { class: "row" },
@@ -134,41 +135,7 @@ at("done-back").addEventListener("click", home);
 // a click leaves no focus behind, so that Enter does not choose for the next pair
 document.addEventListener("click", (event) => { if (event.detail) event.target.closest("#trial button")?.blur(); });
 
-const loadSources = async () => {
-  try {
-    sources = await get("blind/sources");
-  } catch (error) {
-    tell(error.message);
-    return;
-  }
-  at("no-source").hidden = sources.length > 0;
-  at("start").disabled = at("source").disabled = at("copy-command").disabled = !sources.length;
-  at("source").replaceChildren(...sources.map((one) => make("option", { value: one.id }, `${one.run ?? one.path}: ${one.b} against ${one.a}`)));
-  const wanted = sources.find((one) => one.run && one.run === new URLSearchParams(location.search).get("run"));
-  if (wanted) at("source").value = wanted.id;
-};
-
-if (isOwner) {
-  loadSources();
-  at("form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    at("form-problem").textContent = "";
-    at("start").disabled = true;
-    at("start").textContent = "Packing images";
-    try {
-      await post("blind", { source: at("source").value, pairs: Number(at("pairs").value), question: at("question").value });
-      await look();
-    } catch (error) {
-      at("form-problem").textContent = error.message;
-    }
-    at("start").disabled = false;
-    at("start").textContent = "Make the test";
-  });
-  at("copy-command").addEventListener("click", () => {
-    const source = sources.find((one) => one.id === at("source").value);
-    if (source) copy(`${source.command} --trials ${Number(at("pairs").value)}`, at("copy-command"));
-  });
-}
+if (isOwner) new NewTest(look).load();
 addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", () => {
   sitting?.look(!document.hidden);

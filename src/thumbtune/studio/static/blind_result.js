@@ -25,7 +25,9 @@ export const showResult = ({ result, files, command }) => {
   const { rate } = overall;
   const [first, ...rest] = sentences;
   at("preferred").textContent = first;
-  drawScale(rate.rate, overall.interval);
+  const { sequential } = result, decisive = sequential ? sequential.a + sequential.b : 0;
+  if (decisive) drawScale(sequential.b / decisive, sequential.interval);
+  else drawScale(rate.rate, overall.interval);
   const [left, , right] = at("ends").children;
   left.textContent = `A: ${result.a}`;
   right.textContent = `B: ${result.b}`;
@@ -37,7 +39,12 @@ export const showResult = ({ result, files, command }) => {
     ["Sign test", `p = ${rate.sign_test < 0.001 ? rate.sign_test.toExponential(1) : rate.sign_test.toFixed(3)}, over ${number(rate.distinct)} prompts`],
     ["Votes", `${number(b)} for B, ${number(tie)} without preference, ${number(a)} for A`],
   ];
-  if (overall.more_votes) numbers.push(["To decide", `about ${number(overall.more_votes)} more votes, on ${number(overall.more_prompts)} new prompts`]);
+  if (sequential) {
+    const told = sequential.decided ? `decided at prompt ${number(sequential.decided_at)}` : "has not decided";
+    numbers.unshift(["Stopping rule", `${told}; evidence ${sequential.evidence.toPrecision(3)}, and 20 decides; ${number(sequential.b)} prompts for B, ${number(sequential.ties)} without preference, ${number(sequential.a)} for A`],
+      ["At any time", `B is preferred on ${range(sequential.interval)} of prompts with a preference. The intervals below are those of a test whose length was fixed, and too narrow here.`]);
+  }
+  if (!sequential && overall.more_votes) numbers.push(["To decide", `about ${number(overall.more_votes)} more votes, on ${number(overall.more_prompts)} new prompts`]);
   if (bias) numbers.push(["Left image chosen", `${bias.left} of ${bias.left + bias.right} (${percent(bias.share)}, 95% interval ${range(bias.interval)})`]);
   at("numbers").replaceChildren(...numbers.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   table("raters", ["Rater", "For B", "No preference", "For A", "Repeats kept", "Median seconds"], raters.map((rater) => [

@@ -8,7 +8,7 @@ export const WORDS = {
   waiting: ["◷", "Waiting"], running: ["▶", "Running"], done: ["✓", "Done"], failed: ["!", "Failed"], stopped: ["■", "Stopped"],
 };
 const EVERY_MS = 1500;
-const UNITS = { generate: "images", round: "images", train: "steps" };
+const UNITS = { generate: "images", round: "images", compare: "images", train: "steps" };
 const GENERATING = ["generate", "round"];
 
 // Return the state of a job as a symbol and a word.
@@ -55,15 +55,15 @@ export const barOf = (done, total, unit, label) => {
 };
 
 export class JobList {
-  constructor(place, kind, { link = () => null, empty = "", drawn = () => {}, wanted = () => true } = {}) {
-    Object.assign(this, { place, kind, link, empty, drawn, wanted, jobs: [], timer: null, shown: "", thumbs: new Map() });
+  constructor(place, kind, { link = () => null, empty = "", drawn = () => {}, wanted = () => true, most = Infinity, title = (job) => job.name } = {}) {
+    Object.assign(this, { place, kind, link, empty, drawn, wanted, most, title, jobs: [], timer: null, shown: "", thumbs: new Map() });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
   }
 
   async look() {
     clearTimeout(this.timer);
     try {
-      this.draw((await get(`jobs?kind=${this.kind}`)).filter(this.wanted));
+      this.draw((await get(`jobs?kind=${this.kind}`)).filter(this.wanted).slice(0, this.most));
     } catch (error) {
       if (error.status) this.place.replaceChildren(make("p", { class: "quiet" }, error.message));
     }
@@ -77,7 +77,7 @@ export class JobList {
     Object.assign(this, { jobs, shown });
     this.drawn(jobs);
     const focused = document.activeElement?.closest?.("[data-job]")?.dataset.job;
-    this.place.replaceChildren(...(jobs.length ? jobs.map((job) => this.#card(job)) : [make("p", { class: "quiet" }, this.empty)]));
+    this.place.replaceChildren(...(jobs.length ? jobs.map((job) => this.#card(job)) : this.empty ? [make("p", { class: "quiet" }, this.empty)] : []));
     if (focused) this.place.querySelector(`[data-job="${focused}"] button`)?.focus();
   }
 
@@ -85,7 +85,7 @@ export class JobList {
     const changed = () => this.look();
     const took = job.started_at && job.ended_at ? `, took ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}` : "";
     return make("article", { class: "card job", "data-job": String(job.id), "aria-label": `${job.kind} ${job.name}` },
-      make("div", { class: "row" }, make("strong", {}, job.name), stateOf(job),
+      make("div", { class: "row" }, make("strong", {}, this.title(job)), stateOf(job),
         make("span", { class: "quiet" }, `${ago(job.ended_at ?? job.started_at ?? job.created_at)}${took}`)),
       job.about ? make("p", { class: "quiet sentence" }, job.about) : null,
       barOf(job.done, job.total, UNITS[job.kind] ?? "", `Progress of ${job.name}`),

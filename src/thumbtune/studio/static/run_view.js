@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { duration, make, number } from "./element.js";
-import { actionsOf, barOf, change, isActive, stateOf } from "./job_list.js";
+import { JobList, actionsOf, barOf, change, isActive, stateOf } from "./job_list.js";
 import { column, plot } from "./plot.js";
 import { tell } from "./shell.js";
 
@@ -14,6 +14,17 @@ const RECENT = 20; // steps whose seconds tell how long the others take
 export class RunView {
   constructor(changed, next) {
     Object.assign(this, { changed, next, name: null, source: null, due: false });
+    let evaluating = false;
+    this.evaluations = new JobList(at("run-evaluations"), "evaluate", {
+      most: 1, // the newest
+      title: () => "Evaluation",
+      wanted: (job) => job.name === this.name,
+      drawn: (jobs) => {
+        const was = evaluating;
+        evaluating = jobs.some(isActive);
+        if (was && !evaluating) this.#look(); // for its verdict
+      },
+    });
     new ResizeObserver(() => this.#later()).observe(at("plots"));
     document.addEventListener("visibilitychange", () => { // a browser has six lines to one host, for all its tabs
       if (document.hidden) this.source?.close();
@@ -26,8 +37,9 @@ export class RunView {
     this.close();
     Object.assign(this, { name, job, rows: new Map(), log: [], samples: [], prompts: [], run: null, key: null });
     at("run-name").textContent = name;
-    at("log").textContent = "";
+    for (const id of ["log", "run-state", "run-actions", "run-bar"]) at(id).replaceChildren(); // those of another run
     if (job) this.#watch(job);
+    this.evaluations.look();
     if (isBegun) await this.#look();
     this.#later();
   }
@@ -91,7 +103,7 @@ export class RunView {
     const { job, run } = this, step = rows.at(-1)?.step ?? 0;
     const state = job ? stateOf(job) : make("span", { class: "state", "data-state": run?.finished ? "done" : "stopped" }, run?.finished ? "✓ Done" : "■ Not finished");
     at("run-state").replaceChildren(state);
-    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict]);
+    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict, Boolean(run?.step)]);
     if (key !== this.key) { // so that a button keeps its focus
       this.key = key;
       at("run-actions").replaceChildren(...this.#actions());
@@ -114,7 +126,7 @@ export class RunView {
         const begun = await post(`jobs/${what}`, { name });
         this.changed(begun);
         if (begun.kind === "train") this.open(name, begun, true);
-        else tell("The evaluation was added to the jobs.");
+        else this.evaluations.look();
       } catch (error) {
         tell(error.message);
       }
@@ -122,8 +134,9 @@ export class RunView {
     const changed = (now) => { this.changed(now); if (now.state !== job.state) this.open(name, now, Boolean(run)); };
     const buttons = job ? [actionsOf(job, changed)] : [];
     if (job?.state === "running" && !job.stopping) {
-      const save = async () => { await change(job, "save"); };
-      buttons.push(make("button", { class: "small", type: "button", on: { click: save } }, "Save a checkpoint"));
+      for (const [what, words] of [["save", "Save a checkpoint"], ["sample", "Sample now"]]) {
+        buttons.push(make("button", { class: "small", type: "button", on: { click: () => change(job, what) } }, words));
+      }
     }
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
     if (run?.finished && !(job && isActive(job))) {
@@ -133,6 +146,7 @@ export class RunView {
         make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
       if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));
     }
+    if (run && (run.finished || run.step)) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}#grid` }, "Compare checkpoints"));
     return buttons;
   }
 
@@ -155,8 +169,8 @@ export class RunView {
 
   #samples() {
     const key = JSON.stringify([this.samples, this.prompts]);
-    if (key === at("samples").dataset.key) return;
-    at("samples").dataset.key = key;
+    if (key === at("samples").dataset.shown) return;
+    at("samples").dataset.shown = key;
     at("samples-box").hidden = !this.samples.length;
     const head = make("tr", {}, make("th", { scope: "col" }, "Prompt"), ...this.samples.map(({ step }) => make("th", { scope: "col" }, step ? `Step ${number(step)}` : "Base")));
     const rows = this.prompts.map((prompt, place) => make("tr", {}, make("th", { scope: "row" }, prompt),

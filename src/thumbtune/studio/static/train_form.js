@@ -117,7 +117,7 @@ export class TrainForm {
 
   #fill(but = null) {
     const settings = this.settings();
-    for (const input of document.querySelectorAll("[data-key]")) {
+    for (const input of at("form").querySelectorAll("[data-key]")) {
       const option = this.options.find((each) => each.key === input.dataset.key);
       if (input !== but || input.value.trim() === "") input.value = settings[option.key] ?? option.default;
     }
@@ -126,7 +126,7 @@ export class TrainForm {
 
   #mark() {
     const settings = this.settings();
-    for (const input of document.querySelectorAll("[data-key]")) {
+    for (const input of at("form").querySelectorAll("[data-key]")) {
       const option = this.options.find((each) => each.key === input.dataset.key);
       if (input !== document.activeElement) input.value = settings[option.key] ?? option.default;
     }

@@ -106,7 +106,9 @@ def _write(store: Store, policy: str, file: Path) -> Path:
     def write(partial: Path) -> None:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
             while part := list(islice(rows, ROWS_AT_ONCE)):
-                stream.write_batch(pa.RecordBatch.from_pylist(part, schema))
+                cells = zip(zip(*part, strict=True), schema.types, strict=True)
+                columns = [pa.array(column, kind) for column, kind in cells]
+                stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
     return write_whole(file, write, durable=True)
 
@@ -143,21 +145,12 @@ def likes_features() -> Features:
     )
 
 
-def _row(label: Label, store: Store) -> dict[str, object]:
+def _row(label: Label, store: Store) -> tuple[object, ...]:
+    """Return the cells of a label, in the order of `likes_features`."""
     image = label.image
-    return {
-        "image": {"bytes": None, "path": store.address_of(image)},
-        "image_id": image.sha256,
-        "prompt": image.prompt,
-        "label": label.liked,
-        "weight": label.weight,
-        "grade": label.grade,
-        "rater": label.rater,
-        "seed": image.seed,
-        "model": image.model,
-        "source": image.source,
-        "created_at": label.created_at,
-    }
+    cell = {"bytes": None, "path": store.address_of(image)}
+    said = (label.liked, label.weight, label.grade, label.rater)
+    return cell, image.sha256, image.prompt, *said, image.seed, image.model, image.source, label.created_at
 
 
 def image_of(likes: Dataset, row: int) -> Image:

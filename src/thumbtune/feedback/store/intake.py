@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image
-from thumbtune.feedback.store.damage import check_row
+from thumbtune.feedback.store.damage import check_image_cells
 from thumbtune.feedback.store.erased_raters import forget
 from thumbtune.feedback.store.image_storage import ImageStorage
 from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, times_of
@@ -215,7 +215,7 @@ def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, StoredImag
         for row in session.scalars(select(StoredImage).where(StoredImage.key.in_(part)))
     }
     for image in images.values():
-        check_row(image)
+        check_image_cells(image)
     return images
 
 

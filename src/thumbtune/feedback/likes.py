@@ -26,6 +26,7 @@ from PIL import UnidentifiedImageError
 
 from thumbtune.clips import first_frame
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.held_images import is_held, read_held
 from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, check_policy
 from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.store.image_storage import unreadable
@@ -159,10 +160,13 @@ def image_of(likes: Dataset, row: int) -> Image:
     Raises:
         ThumbtuneError: the file is missing, or no longer an image; or it is a video, and PyAV is missing.
     """
+    path, content = cell_of(likes, row)
+    if is_held(path):
+        with opened_cell(path, content) as file:
+            return first_frame(file)
     try:
         return likes[row]["image"]
     except OSError as error:
-        path, content = cell_of(likes, row)
         if isinstance(error, UnidentifiedImageError):  # a video, perhaps
             with opened_cell(path, content) as file:
                 return first_frame(file)
@@ -199,6 +203,8 @@ def opened_cell(path: str | None, content: bytes | None) -> Iterator[Path | Bina
     try:
         if content is not None:
             yield BytesIO(content)
+        elif is_held(path):
+            yield BytesIO(read_held(str(path)))
         elif "://" not in str(path):
             yield Path(str(path))
         else:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from thumbtune.feedback.event_log.cells import FILE, HELD, PLACE, LogCells, with_held_bytes
 from thumbtune.feedback.event_log.engine import batches, insert, name
 from thumbtune.feedback.event_log.files import SCHEME
-from thumbtune.feedback.event_log.held import address_of
+from thumbtune.feedback.held_images import address_of
 from thumbtune.feedback.images import MAX_BYTES, UnreadableImage, inspect_image
 from thumbtune.feedback.reading.arrow import rows_in
 from thumbtune.feedback.reading.cells import is_blank
@@ -27,6 +27,7 @@ from thumbtune.feedback.reading.image_cells import file_of, image_in, unwrapped
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record
+from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
 WEB = ("http", "https")
@@ -70,14 +71,15 @@ class LogImages:
     def _find_column(self) -> None:
         """Find the column of images by its cells, if none has a name that says it."""
         sample = next(iter(self.cells.rows()), {})
-        column, _ = self.reader.image_column(sample, partial(self._read_cell, 0))
+        column, _ = self.reader.image_column(sample, partial(self.read_cell, 0))
         self.columns = [each for each in self.cells.header if column is not None and each.strip().lower() == column]
 
     def _survey(self, place: ImageRoot) -> bool:
         return self.reader.survey(self.cells.rows(self.columns), place)
 
-    def _read_cell(self, folder: int, cell: object) -> Any:
-        return image_in(cell, self._places[folder]) if self._places else image_in(cell, ImageRoot(Path()))
+    def read_cell(self, folder: int, cell: object) -> Bytes:
+        """Return the function that reads an image in a folder of the log; it raises as `image_in`."""
+        return image_in(cell, self._places[folder] if self._places else ImageRoot(Path()))
 
     def _cell_of(self, row: Record) -> object:
         ours = self.reader.columns.ours_in(row)["image"]
@@ -108,10 +110,10 @@ class LogImages:
                 if int(length) > MAX_BYTES:
                     raise UnreadableImage(f"it is larger than {MAX_BYTES // 1_000_000} MB; make it smaller")
                 return digest, None, 0, None
-            address = self._remote(cell, self.folders[folder])
+            address = self.remote(cell, folder)
             if address is not None:
                 return sha256(address.encode()), address, 0, None
-            read = self._read_cell(folder, cell)
+            read = self.read_cell(folder, cell)
         except (UnreadableImage, ValueError) as error:
             return None, None, 1, str(error)
         try:
@@ -122,7 +124,7 @@ class LogImages:
         file = file_of(read)
         return (None, None, 2, AS_TEXT) if file is None else (sha256(data), str(file), 0, None)
 
-    def _remote(self, cell: object, folder: str) -> str | None:
+    def remote(self, cell: object, folder: int) -> str | None:
         """Return the address of an image that is not on this machine; None for any other cell.
 
         Raises:
@@ -133,12 +135,12 @@ class LogImages:
         scheme = SCHEME.match(cell.strip())
         if scheme is not None:
             return None if scheme[1].lower() in WEB else cell.strip()
-        if not SCHEME.match(folder):
+        if not SCHEME.match(self.folders[folder]):
             return None
         path = PurePosixPath(cell.strip().replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             raise UnreadableImage(f"{cell!r} is outside the folder; name the image with its whole address")
-        return f"{folder.rstrip('/')}/{path}"
+        return f"{self.folders[folder].rstrip('/')}/{path}"
 
     def _address_held(self) -> None:
         """Check the images inside the table, one row of each, and note where their bytes lie."""

@@ -70,7 +70,7 @@ def _add_part(connection: duckdb.DuckDBPyConnection, where: str, now: int) -> No
         SELECT image, prompt, rater,
             max(place) FILTER (liked) AS up, max(place) FILTER (NOT liked) AS down,
             arg_max_null(weight, place) AS weight, arg_max_null(grade, place) AS grade,
-            count(*) > 1 AND (max(moment) > {now} OR count(vote_id) > 0) AS is_odd
+            count(*) > 1 AND (coalesce(max(moment) > {now}, false) OR count(vote_id) > 0) AS is_odd
         FROM (SELECT *, our_liked AS liked, {place} AS place FROM coded WHERE state = {State.VOTE} AND {where})
         GROUP BY ALL"""
     )

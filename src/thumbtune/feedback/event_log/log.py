@@ -18,7 +18,7 @@ from shutil import rmtree
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.feedback.event_log.cells import FILE, PLACE, LogCells, held
 from thumbtune.feedback.event_log.engine import batches, connected, in_sentences, insert, text
 from thumbtune.feedback.event_log.files import LogFiles, files_of
@@ -135,24 +135,23 @@ class EventLog:
         """
         files = ", ".join(map(text, self.files.names))
         self.connection.execute(
-            f"CREATE VIEW raw_events AS SELECT * FROM read_parquet([{files}], filename={text(FILE)}, "
+            f"CREATE VIEW raw_events AS SELECT * RENAME (file_row_number AS {PLACE}) FROM read_parquet([{files}], filename={text(FILE)}, "
             "union_by_name=true, file_row_number=true)"
         )
         columns = self.connection.execute("DESCRIBE raw_events").fetchall()
-        header = {column: kind for column, kind, *_ in columns if column not in {FILE, "file_row_number"}}
+        header = {column: kind for column, kind, *_ in columns if column not in {FILE, PLACE}}
         replaced = [each for column, kind in header.items() if (each := held(column, kind)) is not None]
         instead = f"REPLACE ({', '.join(replaced)})" if replaced else ""
         self.connection.execute(
-            f"CREATE OR REPLACE VIEW events AS SELECT * {instead} RENAME (file_row_number AS {PLACE}) FROM raw_events"
+            f"CREATE VIEW events AS SELECT * {instead} FROM raw_events"
         )
         folders = self._number_files()
         cells = LogCells(self.connection, header, classes_in(self._metadata()))
         reader = RowReader(self.reading.reading, cells.rows, sample=cells.rows)
         check_columns(self.name, reader.columns, [(self.name, list(header), cells.rows())])
-        self.reader = reader
-        LogVotes(cells, reader, self.reading.rater, self.reading.prompt or "").make(
-            LogImages(cells, reader, folders, self.reading.root)
-        )
+        self.cells, self.reader = cells, reader
+        self.images = LogImages(cells, reader, folders, self.reading.root)
+        LogVotes(cells, reader, self.reading.rater, self.reading.prompt or "").make(self.images)
         self._refuse_nothing()
         make_latest(self.connection, self.now)
         self.connection.execute(
@@ -196,13 +195,24 @@ class EventLog:
             skips=number_of(State.SKIP),
         )
 
+    def skipped(self, limit: int = MAX_LISTED_ROWS) -> list[tuple[str, str]]:
+        """Return (where, why) of the first rows that cannot be used."""
+        from thumbtune.feedback.event_log.skipped import skipped_rows
+
+        return list(skipped_rows(self, limit))
+
+    def described(self) -> list[str]:
+        """Return which column was read as what, as after an import."""
+        return self.reader.described()
+
     def _refuse_nothing(self) -> None:
         report = self.report
         if report.liked + report.disliked:
             return
+        first = "".join(f"; the first: {where}: {why}" for where, why in self.skipped(1))
         raise ThumbtuneError(
-            f"{self.name} contains no usable row ({report.rows:,} rows: {report.without_label:,} without a label, "
-            f"{report.without_prompt:,} without a prompt, {report.unreadable:,} unreadable).",
+            f"{self.name} contains no usable row ({plural(report.rows, 'row')}: {report.without_label:,} without a label, "
+            f"{report.without_prompt:,} without a prompt, {report.unreadable:,} unreadable){first}.",
             code="event-log-no-usable-row",
         )
 

@@ -22,7 +22,8 @@ from thumbtune.feedback.store.store import Store
 
 pytest.importorskip("duckdb")
 
-from thumbtune.feedback.event_log.log import EventLog, EventReading  # noqa: E402 - after the look for the engine
+from thumbtune.feedback.event_log.log import EventLog
+from thumbtune.feedback.event_log.reading import EventReading
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 COLUMNS = ("image_id", "prompt", "label", "weight", "grade", "rater", "seed", "model", "source")
@@ -94,7 +95,9 @@ def test_labels_and_splits_are_those_of_a_store(tmp_path: Path, seed: int, timed
             ours, theirs = log.likes(policy), likes_of(store, policy)
             assert rows_in(ours) == rows_in(theirs), policy
             for side in ("train", "held_out"):
-                assert rows_in(getattr(split(ours, 0.3, seed), side)) == rows_in(getattr(split(theirs, 0.3, seed), side))
+                assert rows_in(getattr(split(ours, 0.3, seed), side)) == rows_in(
+                    getattr(split(theirs, 0.3, seed), side)
+                )
         ours, theirs = stats_of(log), stats_of(store)
         assert ours.balances == theirs.balances and ours.pairs == theirs.pairs and ours.fleiss == theirs.fleiss
         assert (ours.images, ours.prompts, ours.labels) == (theirs.images, theirs.prompts, theirs.labels)

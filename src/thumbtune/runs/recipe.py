@@ -16,6 +16,7 @@ from thumbtune.errors import UsageError, joined, note, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
+from thumbtune.runs.events_section import EventsSection
 from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults, without_defaults_of_auto
 from thumbtune.runs.other_names import OURS, advice_on_name, our_name
 from thumbtune.runs.recipe_sections import (
@@ -68,8 +69,10 @@ class Recipe(Section):
     )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
-        description="The store of likes: a folder, or postgresql://user@host/database.",
+        description="The store of likes: a folder, or postgresql://user@host/database. Or an event log: Parquet files, "
+        "as events/*.parquet, a folder of them, or s3://....",
     )
+    events: EventsSection = Field(default_factory=EventsSection)
     label_policy: Annotated[str, AfterValidator(values.label_policy)] = Field(
         default="majority",
         description="The label of an image that several people rated: by majority, unanimous, any-dislike, per-vote "

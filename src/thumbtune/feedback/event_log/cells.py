@@ -40,7 +40,9 @@ class LogCells:
         if not wanted:
             yield {}
             return
-        query = f"SELECT DISTINCT {cells} FROM events" if columns is not None else f"SELECT {cells} FROM events LIMIT 64"
+        query = (
+            f"SELECT DISTINCT {cells} FROM events" if columns is not None else f"SELECT {cells} FROM events LIMIT 64"
+        )
         for batch in batches(self.connection, query):
             yield from map(with_held_bytes, rows_in(batch, self.classes, batch.num_rows))
 
@@ -70,7 +72,11 @@ class LogCells:
     def _meanings(self, table: str, read: Read) -> Iterator[tuple[Any, ...]]:
         for batch in batches(self.connection, f"SELECT * FROM {table}"):
             codes = batch.column("our_code").to_pylist()
-            cells = rows_in(batch.drop_columns(["our_code"]), self.classes, batch.num_rows) if batch.num_columns > 1 else [{}]
+            cells = (
+                rows_in(batch.drop_columns(["our_code"]), self.classes, batch.num_rows)
+                if batch.num_columns > 1
+                else [{}]
+            )
             for code, row in zip(codes, cells, strict=True):
                 yield code, *read(with_held_bytes(row))
 
@@ -112,4 +118,3 @@ def with_held_bytes(row: Record) -> Record:
                 for inner, part in cell.items()
             }
     return row
-

@@ -70,8 +70,8 @@ def in_sentences(name: str) -> Iterator[None]:
         why = str(error).splitlines()[0].partition("Error: ")[2] or str(error).splitlines()[0]
         if isinstance(error, duckdb.OutOfMemoryException) or "space left" in str(error):
             raise ThumbtuneError(
-                f"{name} needs more room for temporary files ({why}); free space, or set TMPDIR to a folder on a larger "
-                "disk.",
+                f"{name} needs more room for temporary files ({why}); free space, or set TMPDIR to a folder on a "
+                "larger disk.",
                 code="event-log-no-room",
             ) from error
         raise ThumbtuneError(
@@ -97,7 +97,8 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[
     def flush() -> None:
         if not part:
             return
-        cells = [pa.array(list(column), ARROW[kind]()) for column, (_, kind) in zip(zip(*part), columns, strict=True)]
+        by_column = zip(zip(*part, strict=True), columns, strict=True)
+        cells = [pa.array(list(column), ARROW[kind]()) for column, (_, kind) in by_column]
         connection.register("part", pa.Table.from_arrays(cells, names=names))
         connection.execute(f"INSERT INTO {table} SELECT * FROM part")
         connection.unregister("part")

@@ -79,7 +79,8 @@ def _add_part(connection: duckdb.DuckDBPyConnection, where: str, now: int) -> No
     at = f"({top} // {PLACES})::BIGINT"
     connection.execute(
         f"""INSERT INTO latest SELECT image, prompt, rater, coalesce(up, -1) > coalesce(down, -1),
-            ({PLACES} - 1 - {top} % {PLACES})::BIGINT, CASE WHEN {at} = {NO_TIME} THEN {now} ELSE {at} END, weight, grade
+            ({PLACES} - 1 - {top} % {PLACES})::BIGINT, CASE WHEN {at} = {NO_TIME} THEN {now} ELSE {at} END,
+            weight, grade
         FROM grouped WHERE NOT {odd}"""
     )
     connection.execute(

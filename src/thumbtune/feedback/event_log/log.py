@@ -1,8 +1,8 @@
 """An event log: Parquet files of votes that a training reads where they lie, with the labels that a store would give.
 
-    with EventLog.open("events/*.parquet", EventReading(like_at=4)) as log:
-        log.report          # what each row became, as after an import
-        log.likes("majority")
+with EventLog.open("events/*.parquet", EventReading(like_at=4)) as log:
+    log.report          # what each row became, as after an import
+    log.likes("majority")
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from thumbtune.feedback.event_log.files import LogFiles, files_of
 from thumbtune.feedback.event_log.images import LogImages, folder_of
 from thumbtune.feedback.event_log.labels import labels_query, rows_query
 from thumbtune.feedback.event_log.latest import make_latest
+from thumbtune.feedback.event_log.reading import EventReading
 from thumbtune.feedback.event_log.votes import LogVotes, State
 from thumbtune.feedback.likes import MAX_NAMED_RATERS, likes_features
 from thumbtune.feedback.policies import RATER_PREFIX
@@ -32,41 +33,15 @@ from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.reading.arrow import classes_in
 from thumbtune.feedback.reading.options import check_columns
 from thumbtune.feedback.reading.reader import RowReader
-from thumbtune.feedback.source import Reading
 from thumbtune.feedback.store.counting import Counts, Variety
 from thumbtune.feedback.store.labels import Label, LabelledImage
 from thumbtune.feedback.temporary import prefix_of, remove_leftovers
 from thumbtune.files import write_whole
 
 if TYPE_CHECKING:
-    import duckdb
     from datasets import Dataset
 
 MAX_LISTED_ROWS = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventReading:
-    """How the rows of a log are read: the options of `thumbtune import` that a log has.
-
-    rater, prompt: of rows that name none
-    """
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)
-    like_at: float | None = None
-    label: bool | None = None
-    split: str | None = None
-    root: Path | None = None
-    rater: str = "me"
-    prompt: str | None = None
-
-    @property
-    def reading(self) -> Reading:
-        """The options that the reader of rows understands."""
-        return Reading(
-            columns=self.columns, words=self.words, like_at=self.like_at, label=self.label, root=self.root
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +109,16 @@ class EventLog:
             ThumbtuneError: no row is a vote.
         """
         files = ", ".join(map(text, self.files.names))
+        options = f"filename={text(FILE)}, union_by_name=true, file_row_number=true"
         self.connection.execute(
-            f"CREATE VIEW raw_events AS SELECT * RENAME (file_row_number AS {PLACE}) FROM read_parquet([{files}], filename={text(FILE)}, "
-            "union_by_name=true, file_row_number=true)"
+            f"CREATE VIEW raw_events AS SELECT * RENAME (file_row_number AS {PLACE}) "
+            f"FROM read_parquet([{files}], {options})"
         )
         columns = self.connection.execute("DESCRIBE raw_events").fetchall()
         header = {column: kind for column, kind, *_ in columns if column not in {FILE, PLACE}}
         replaced = [each for column, kind in header.items() if (each := held(column, kind)) is not None]
         instead = f"REPLACE ({', '.join(replaced)})" if replaced else ""
-        self.connection.execute(
-            f"CREATE VIEW events AS SELECT * {instead} FROM raw_events"
-        )
+        self.connection.execute(f"CREATE VIEW events AS SELECT * {instead} FROM raw_events")
         folders = self._number_files()
         cells = LogCells(self.connection, header, classes_in(self._metadata()))
         reader = RowReader(self.reading.reading, cells.rows, sample=cells.rows)
@@ -211,8 +185,8 @@ class EventLog:
             return
         first = "".join(f"; the first: {where}: {why}" for where, why in self.skipped(1))
         raise ThumbtuneError(
-            f"{self.name} contains no usable row ({plural(report.rows, 'row')}: {report.without_label:,} without a label, "
-            f"{report.without_prompt:,} without a prompt, {report.unreadable:,} unreadable){first}.",
+            f"{self.name} contains no usable row ({plural(report.rows, 'row')}: {report.without_label:,} without a "
+            f"label, {report.without_prompt:,} without a prompt, {report.unreadable:,} unreadable){first}.",
             code="event-log-no-usable-row",
         )
 

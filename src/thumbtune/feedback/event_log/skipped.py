@@ -1,4 +1,4 @@
-"""Name the rows of a log that are no votes, in the sentences of an import: the first of them are read again, one by one."""
+"""Name the rows of a log that are no votes, in the sentences of an import: the first of them are read again."""
 
 from __future__ import annotations
 

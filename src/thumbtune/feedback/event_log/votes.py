@@ -56,10 +56,17 @@ class LogVotes:
         """Make the table, from tables of the distinct cells of each field."""
         read = self._read
         read("label", ["label"], [("our_liked", "BOOLEAN"), ("our_skipped", "BOOLEAN")], self._label)
-        kinds = [("our_words", "VARCHAR"), ("our_bad", "BOOLEAN"), ("our_own_seed", "BIGINT"), ("our_own_model", "VARCHAR")]
+        kinds = [
+            ("our_words", "VARCHAR"),
+            ("our_bad", "BOOLEAN"),
+            ("our_own_seed", "BIGINT"),
+            ("our_own_model", "VARCHAR"),
+        ]
         read("prompt", ["prompt", "syntax"], kinds, self._prompt)
         read("rater", ["rater"], [("our_words", "VARCHAR"), ("our_bad", "TINYINT")], self._rater)
-        read("weight", ["weight"], [("our_number", "DOUBLE"), ("our_bad", "TINYINT")], self._number("weight", number_in))
+        read(
+            "weight", ["weight"], [("our_number", "DOUBLE"), ("our_bad", "TINYINT")], self._number("weight", number_in)
+        )
         read("grade", ["grade"], [("our_number", "DOUBLE"), ("our_bad", "TINYINT")], self._number("grade", grade_in))
         for field in ("reason", "pair", "model", "source"):
             read(field, [field], [("our_words", "VARCHAR"), ("our_bad", "TINYINT")], self._text(field))
@@ -167,7 +174,8 @@ class LogVotes:
             f"""CREATE OR REPLACE TABLE coded AS
             SELECT f.first + e.{PLACE} AS n, di.id AS image, dp.id AS prompt, dr.id AS rater, label.our_liked,
                 {self.time} AS moment, coalesce(weight.our_number, 1) AS weight, grade.our_number AS grade,
-                coalesce(seed.our_number, prompt.our_own_seed) AS seed, coalesce(model.our_words, prompt.our_own_model) AS model,
+                coalesce(seed.our_number, prompt.our_own_seed) AS seed,
+                coalesce(model.our_words, prompt.our_own_model) AS model,
                 {source} AS source, vote_id.our_words AS vote_id,
                 (CASE WHEN label.our_skipped THEN {State.SKIP}
                     WHEN image.our_bad = 1 OR {shape} THEN {State.UNREADABLE}

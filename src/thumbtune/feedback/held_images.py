@@ -57,7 +57,8 @@ def _opened(file: str) -> tuple[Any, list[int]]:
     import fsspec
     from pyarrow.parquet import ParquetFile
 
-    table = ParquetFile(fsspec.open(file, "rb").open() if "://" in file else file)
+    system, path = fsspec.core.url_to_fs(file)
+    table = ParquetFile(system.open(path, "rb"))
     starts = [0]
     for number in range(table.metadata.num_row_groups):
         starts.append(starts[-1] + table.metadata.row_group(number).num_rows)

@@ -84,7 +84,7 @@ class LogCells:
 def joined(field: str, columns: Sequence[str]) -> str:
     """Return the join that brings what a field's cells mean to the rows of the log."""
     on = " AND ".join(f"e.{name(column)} IS NOT DISTINCT FROM {field}.{name(column)}" for column in columns)
-    return f"JOIN {field} ON {on or 'true'}"
+    return f"JOIN {field} ON {on}"
 
 
 def held(column: str, kind: str) -> str | None:

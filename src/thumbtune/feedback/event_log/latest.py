@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     import duckdb
 
 ROWS_A_PART = 8_000_000
-PLACES = 2**40  # rows of a log at most
+BITS = 40  # of the number of a row
+PLACES = 2**BITS  # rows of a log at most
 NO_TIME = 2**61  # microseconds: later than any time
+FIRST_MOMENT = -(2**57)  # microseconds: earlier than any time
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS = (
     *(("image", "BIGINT"), ("prompt", "BIGINT"), ("rater", "BIGINT"), ("liked", "BOOLEAN"), ("n", "BIGINT")),
@@ -64,27 +66,34 @@ def make_latest(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
 
 
 def _add_part(connection: duckdb.DuckDBPyConnection, where: str, now: int) -> None:
-    place = f"coalesce(moment, {NO_TIME})::HUGEINT * {PLACES} + ({PLACES} - 1 - n)"
+    place = f"(coalesce(moment, {NO_TIME}) - {FIRST_MOMENT})::HUGEINT * {PLACES} + ({PLACES} - 1 - n)"
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE grouped AS
-        SELECT image, prompt, rater,
-            max(place) FILTER (liked) AS up, max(place) FILTER (NOT liked) AS down,
-            arg_max_null(weight, place) AS weight, arg_max_null(grade, place) AS grade,
-            count(*) > 1 AND (coalesce(max(moment) > {now}, false) OR count(vote_id) > 0) AS is_odd
-        FROM (SELECT *, our_liked AS liked, {place} AS place FROM coded WHERE state = {State.VOTE} AND {where})
-        GROUP BY ALL"""
+        SELECT image, prompt, rater, rows, liked, n, moment, weight, grade, up, down,
+            CASE WHEN rows = 1 THEN false
+                ELSE latest > {now} OR ids > 0 OR coalesce(up >> {BITS} = down >> {BITS}, false) END AS is_odd
+        FROM (
+            SELECT image, prompt, rater, count(*) AS rows, any_value(liked) AS liked, any_value(n) AS n,
+                any_value(moment) AS moment, max(place) FILTER (liked) AS up, max(place) FILTER (NOT liked) AS down,
+                arg_max_null(weight, place) AS weight, arg_max_null(grade, place) AS grade,
+                coalesce(max(moment), 0) AS latest, count(vote_id) AS ids
+            FROM (SELECT *, our_liked AS liked, {place} AS place FROM coded WHERE state = {State.VOTE} AND {where})
+            GROUP BY image, prompt, rater
+        )"""
     )
-    odd = f"(is_odd OR coalesce(up // {PLACES} = down // {PLACES}, false))"
     top = "greatest(up, down)"
-    at = f"({top} // {PLACES})::BIGINT"
     connection.execute(
-        f"""INSERT INTO latest SELECT image, prompt, rater, coalesce(up, -1) > coalesce(down, -1),
-            ({PLACES} - 1 - {top} % {PLACES})::BIGINT, CASE WHEN {at} = {NO_TIME} THEN {now} ELSE {at} END,
+        f"""INSERT INTO latest SELECT image, prompt, rater,
+            CASE WHEN rows = 1 THEN liked ELSE coalesce(up, -1) > coalesce(down, -1) END,
+            CASE WHEN rows = 1 THEN n ELSE ({PLACES} - 1 - ({top} & {PLACES - 1}))::BIGINT END,
+            CASE WHEN rows = 1 THEN coalesce(moment, {now})
+                WHEN ({top} >> {BITS})::BIGINT + {FIRST_MOMENT} = {NO_TIME} THEN {now}
+                ELSE ({top} >> {BITS})::BIGINT + {FIRST_MOMENT} END,
             weight, grade
-        FROM grouped WHERE NOT {odd}"""
+        FROM grouped WHERE NOT is_odd"""
     )
     connection.execute(
-        f"INSERT INTO odd SELECT image, prompt, rater, NULL, NULL, NULL, NULL, NULL FROM grouped WHERE {odd}"
+        "INSERT INTO odd SELECT image, prompt, rater, NULL, NULL, NULL, NULL, NULL FROM grouped WHERE is_odd"
     )
     connection.execute(
         f"""INSERT INTO firsts SELECT image, prompt, min(n), arg_min_null(seed, n), arg_min_null(model, n),

@@ -125,7 +125,9 @@ class EventLog:
         check_columns(self.name, reader.columns, [(self.name, list(header), cells.rows())])
         self.cells, self.reader = cells, reader
         self.images = LogImages(cells, reader, folders, self.reading.root)
-        LogVotes(cells, reader, self.reading.rater, self.reading.prompt or "").make(self.images)
+        votes = LogVotes(cells, reader, self.reading.rater, self.reading.prompt or "")
+        votes.make(self.images)
+        self.has_weights = bool(votes.columns["weight"] or votes.columns["grade"])
         self._refuse_nothing()
         make_latest(self.connection, self.now)
         self.connection.execute(
@@ -288,7 +290,7 @@ class EventLog:
         def write(partial: Path) -> None:
             nonlocal rows
             with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
-                for batch in batches(self.connection, rows_query(policy)):
+                for batch in batches(self.connection, rows_query(policy, self.has_weights)):
                     stream.write_batch(_as_likes(batch, schema))
                     rows += batch.num_rows
 

@@ -96,7 +96,7 @@ class LogVotes:
             self.reader.columns.used["created_at"][lowered_name(columns[0])] = None
             self.cells.read("created_at", [], [("our_at", "BIGINT")], lambda _: (None,))
         else:
-            self.time = "created_at.our_at"
+            self.time = ""
             self._read("created_at", ["created_at"], [("our_at", "BIGINT")], self._moment)
 
     def _is_sure(self, column: str) -> bool:
@@ -161,32 +161,40 @@ class LogVotes:
             f"CREATE OR REPLACE TABLE distinct_{field} AS SELECT {key}, min(our_code) AS id FROM {field} "
             f"WHERE {key} IS NOT NULL GROUP BY {key}"
         )
+        self.cells.connection.execute(
+            f"CREATE OR REPLACE TABLE {field} AS SELECT each.*, d.id AS our_id FROM {field} each "
+            f"LEFT JOIN distinct_{field} d USING ({key})"
+        )
 
     def _code(self, images: LogImages) -> None:
         """Make the table `coded`."""
         fields = [field for field in self.columns if field != "image"]
-        joins = " ".join(joined(field, self.columns[field]) for field in fields)
+        read = [field for field in fields if self.columns[field]]
+        constant = [field for field in fields if not self.columns[field]]  # each has a table of one row
+        joins = " ".join(joined(field, self.columns[field]) for field in read)
+        if constant:
+            joins += f" CROSS JOIN (SELECT {', '.join(constant)} FROM {', '.join(constant)}) constants"
+        of = {field: field for field in read} | {field: f"constants.{field}" for field in constant}
         texts = ("reason", "pair", "model", "source", "rater")
-        shape = " OR ".join(f"{each}.our_bad = 1" for each in (*texts, "weight", "grade", "vote_id"))
-        value = " OR ".join(["prompt.our_bad", *(f"{each}.our_bad = 2" for each in texts)])
-        source = "f.source" if self._lacks("source") else "source.our_words"
+        shape = " OR ".join(f"{of[each]}.our_bad = 1" for each in (*texts, "weight", "grade", "vote_id"))
+        value = " OR ".join([f"{of['prompt']}.our_bad", *(f"{of[each]}.our_bad = 2" for each in texts)])
+        source = "f.source" if self._lacks("source") else f"{of['source']}.our_words"
+        moment = self.time or f"{of['created_at']}.our_at"
         self.cells.connection.execute(
             f"""CREATE OR REPLACE TABLE coded AS
-            SELECT f.first + e.{PLACE} AS n, di.id AS image, dp.id AS prompt, dr.id AS rater, label.our_liked,
-                {self.time} AS moment, coalesce(weight.our_number, 1) AS weight, grade.our_number AS grade,
-                coalesce(seed.our_number, prompt.our_own_seed) AS seed,
-                coalesce(model.our_words, prompt.our_own_model) AS model,
-                {source} AS source, vote_id.our_words AS vote_id,
-                (CASE WHEN label.our_skipped THEN {State.SKIP}
+            SELECT f.first + e.{PLACE} AS n, image.our_id AS image, {of["prompt"]}.our_id AS prompt,
+                {of["rater"]}.our_id AS rater, {of["label"]}.our_liked, {moment} AS moment,
+                coalesce({of["weight"]}.our_number, 1) AS weight, {of["grade"]}.our_number AS grade,
+                coalesce({of["seed"]}.our_number, {of["prompt"]}.our_own_seed) AS seed,
+                coalesce({of["model"]}.our_words, {of["prompt"]}.our_own_model) AS model,
+                {source} AS source, {of["vote_id"]}.our_words AS vote_id,
+                (CASE WHEN {of["label"]}.our_skipped THEN {State.SKIP}
                     WHEN image.our_bad = 1 OR {shape} THEN {State.UNREADABLE}
-                    WHEN label.our_liked IS NULL THEN {State.WITHOUT_LABEL}
-                    WHEN prompt.our_words IS NULL THEN {State.WITHOUT_PROMPT}
+                    WHEN {of["label"]}.our_liked IS NULL THEN {State.WITHOUT_LABEL}
+                    WHEN {of["prompt"]}.our_words IS NULL THEN {State.WITHOUT_PROMPT}
                     WHEN image.our_bad = 2 OR {value} THEN {State.UNREADABLE}
                     ELSE {State.VOTE} END)::TINYINT AS state
-            FROM events e JOIN files f ON e.{FILE} = f.name {joins} {images.join}
-            LEFT JOIN distinct_image di ON di.our_sha256 = image.our_sha256
-            LEFT JOIN distinct_prompt dp ON dp.our_words = prompt.our_words
-            LEFT JOIN distinct_rater dr ON dr.our_words = rater.our_words"""
+            FROM events e JOIN files f ON e.{FILE} = f.name {joins} {images.join}"""
         )
         if self.columns["vote_id"]:
             self._refuse_taken_ids()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from tests.refusals import refused
 from thumbtune.errors import UsageError
 from thumbtune.feedback.importers import ImportReport, import_likes
-from thumbtune.feedback.likes import image_of, likes_of, sizes_of, split
+from thumbtune.feedback.likes import cell_of, image_of, likes_of, sizes_of, split
 from thumbtune.feedback.policies import POLICIES
 from thumbtune.feedback.source import Reading
 from thumbtune.feedback.stats import stats_of
@@ -189,3 +190,27 @@ def test_what_is_refused(tmp_path: Path) -> None:
     write_log(tmp_path / "log", [{"image": "images/0.png", "prompt": "a fox", "label": True, "rater": "ann"}] * 3)
     with EventLog.open(str(tmp_path / "log")) as log, refused("rater-unknown", kind=UsageError, naming="ann"):
         log.likes("rater:bob")
+
+
+def test_a_log_at_an_address(tmp_path: Path) -> None:
+    """Images are named relative to the files, are not read before they are needed, and are known by their address."""
+    draw_images(tmp_path / "log")
+    rows = [row for row in random_rows(1, 60, 0.5) if row["image"] not in {None, "../out.png", "images/gone.png"}]
+    write_log(tmp_path / "log", [*rows, {**rows[0], "image": "../out.png"}], files=2)
+    system = fsspec.filesystem("memory")
+    system.put(str(tmp_path / "log"), "/lake/log", recursive=True)
+    words = EventReading(words={"skip me": "skip"})
+    try:
+        with (
+            EventLog.open("memory://lake/log/*.parquet", words) as log,
+            EventLog.open(str(tmp_path / "log"), words) as here,
+        ):
+            ours, theirs = log.likes("per-vote"), here.likes("per-vote")
+            assert {(row[1], row[5]) for row in rows_in(ours)} >= {(row[1], row[5]) for row in rows_in(theirs)}
+            assert any("outside the folder" in why for _, why in log.skipped())
+            paths = [cell_of(ours, row)[0] for row in range(len(ours))]
+            assert set(paths) >= {f"memory:///lake/log/images/{name}.png" for name in ("0", "1", "2", "same", "broken")}
+            row = paths.index("memory:///lake/log/images/1.png")
+            assert image_of(ours, row).convert("RGB").getpixel((0, 0)) == (80, 0, 0)
+    finally:
+        system.rm("/lake", recursive=True)

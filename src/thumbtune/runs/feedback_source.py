@@ -14,6 +14,7 @@ from thumbtune.feedback.likes import likes_of
 from thumbtune.feedback.store.store import Store, is_store
 
 Labels = tuple[Any, Iterable[str]]  # the table that training reads, and the prompts of all images in their order
+OF_VOTES = ("table", "parquet")  # the kinds of sources whose rows are votes
 _opened: dict[str, EventLog] = {}  # the last one: a training asks for its labels several times
 
 
@@ -51,6 +52,8 @@ def event_log(likes: str, reading: EventReading) -> EventLog:
         ThumbtuneError, UsageError: as `EventLog.open`.
     """
     files = files_of(likes, reading.split)
+    if files.system is None:
+        _refuse_other_kinds(likes, Path(files.names[0]))
     key = repr((files.names, files.ends, reading))
     if key not in _opened:
         for name in list(_opened):
@@ -59,6 +62,23 @@ def event_log(likes: str, reading: EventReading) -> EventLog:
         if (left_out := left_out_note(log)) is not None:
             note(left_out)
     return _opened[key]
+
+
+def _refuse_other_kinds(likes: str, file: Path) -> None:
+    """Refuse files whose rows are no votes but comparisons or rankings, of which only an import makes labels.
+
+    Raises:
+        ThumbtuneError: they are.
+    """
+    from thumbtune.feedback.sources.kinds import KINDS
+
+    kind = next((kind for kind in KINDS if kind.recognises(file)), None)
+    if kind is not None and kind.name not in OF_VOTES:
+        raise ThumbtuneError(
+            f"{likes} has rows of another kind ({kind.description}); import it with `thumbtune import "
+            f"{shlex.quote(likes)} --likes store`, and set likes=store.",
+            code="event-log-of-another-kind",
+        )
 
 
 def left_out_note(log: EventLog) -> str | None:

@@ -20,6 +20,7 @@ from thumbtune.feedback.store.votes import without_controls
 if TYPE_CHECKING:
     from thumbtune.feedback.event_log.log import EventLog
 
+ELSEWHERE = b"an image at an address"
 TAKEN = "its vote id {name} belongs to another vote; give every vote its own id, or leave them out"
 
 
@@ -50,9 +51,9 @@ def skipped_rows(log: EventLog, limit: int) -> Iterator[tuple[str, str]]:
 
 
 def _image(log: EventLog, cell: object, folder: int) -> Bytes:
-    """Return the function that reads an image; that of an image at an address gives no bytes, which nobody looks at."""
+    """Return the function that reads an image; that of an image at an address is not read."""
     address = log.images.remote(cell, folder)
-    return log.images.read_cell(folder, cell) if address is None else bytes
+    return log.images.read_cell(folder, cell) if address is None else lambda: ELSEWHERE
 
 
 def _why(row: SourceRow, rater: str, prompt: str) -> str:
@@ -65,7 +66,7 @@ def _why(row: SourceRow, rater: str, prompt: str) -> str:
         return NO_PROMPT
     try:
         data = checked_vote(row, words, row.rater or rater).data
-        if data:
+        if data != ELSEWHERE:
             inspect_image(data)
     except (ThumbtuneError, UnreadableImage) as error:
         return str(error).rstrip(".")

@@ -69,8 +69,7 @@ class Recipe(Section):
     )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
-        description="The store of likes: a folder, or postgresql://user@host/database. Or an event log: Parquet files, "
-        "as events/*.parquet, a folder of them, or s3://....",
+        description="The store of likes: a folder or postgresql://user@host/database. Or Parquet files: events/*.parquet.",
     )
     events: EventsSection = Field(default_factory=EventsSection)
     label_policy: Annotated[str, AfterValidator(values.label_policy)] = Field(
@@ -125,9 +124,8 @@ class Recipe(Section):
             )
         for option in ("liked_share", "disliked_timesteps"):
             usual = getattr(TrainSection(), option)
-            if self.objective.name in FIXED_SHARE and getattr(self.train, option) != usual:
-                why = WHY_NO_WINDOW[self.objective.name] if option == "disliked_timesteps" else ""
-                name = self.objective.name
+            if (name := self.objective.name) in FIXED_SHARE and getattr(self.train, option) != usual:
+                why = WHY_NO_WINDOW[name] if option == "disliked_timesteps" else ""
                 raise values.UnusedOption(f"{name} does not use train.{option}{why}: leave it out or at {usual}")
         return self
 
@@ -395,9 +393,8 @@ def _lines(section: Section, chosen: Mapping[str, str], prefix: str = "") -> lis
             lines += ["", f"{name}:", *_lines(value, chosen, f"{name}.")]
         else:
             plain = str(value) if isinstance(value, Path) else value
-            text = (
-                yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
-            )
+            text = yaml.safe_dump(plain, default_flow_style=True, width=math.inf)
+            text = text.removesuffix("\n").removesuffix("\n...")
             why = [f"{indent}# {chosen[prefix + name]}"] if prefix + name in chosen else []
             lines += [f"{indent}# {field.description}", *why, f"{indent}{name}: {text}"]
     return lines

@@ -69,7 +69,7 @@ class Recipe(Section):
     )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
-        description="The store of likes: a folder, or postgresql://user@host/database. Or Parquet files (docs/likes.md).",
+        description="The store of likes: a folder or postgresql://user@host/database. Or Parquet files, an event log.",
     )
     events: EventsSection = Field(default_factory=EventsSection)
     label_policy: Annotated[str, AfterValidator(values.label_policy)] = Field(

@@ -26,7 +26,7 @@ WANTED = {
 CELLS = {"seed": ("seed", "seeds"), "created_at": ("time", "times")}
 
 
-def print_reading(source: "Source", err: bool = False) -> None:
+def print_reading(source: object, err: bool = False) -> None:
     """Print which columns or folders were read as what, and which were left out."""
     from thumbtune.feedback.source import Describes
 

@@ -29,7 +29,9 @@ likes_app = typer.Typer(
 )
 AGREEMENT = "agreement (kappa is 1 if raters always agree, 0 if as often as by chance, and below 0 if less often)"
 Likes = Annotated[str, typer.Option(help="The store of likes: a folder, or postgresql://user@host/database.")]
-
+Feedback = Annotated[
+    str, typer.Option("--likes", help="The store of likes, or an event log: Parquet files, as events/*.parquet.")
+]
 
 As = Annotated[str | None, typer.Option("--as", help="The kind of source, if it is not recognised.")]
 Map = Annotated[str | None, typer.Option("--map", help="The columns of a table: image=jpg,prompt=caption,label=liked.")]
@@ -214,15 +216,23 @@ def kinds() -> None:
 
 
 @likes_app.command()
-def stats(likes: Likes = "likes") -> None:
+def stats(
+    likes: Feedback = "likes",
+    columns: Map = None,
+    words: MapLabel = None,
+    like_at: LikeAt = None,
+    root: Root = None,
+) -> None:
     """Show the number of likes and dislikes, their balance, and the agreement of raters."""
+    from thumbtune.cli.event_log import opened_log
     from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
     from thumbtune.feedback.stats import disagreement_note, stats_of
     from thumbtune.feedback.store.store import Store
 
-    with Store.open(likes, create=False) as store:
+    log = opened_log(likes, columns, words, like_at, root)
+    with log or Store.open(likes, create=False) as store:
         numbers, few = stats_of(store), verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
-    for title, section in _sections(numbers).items():
+    for title, section in _sections(numbers, "store" if log is None else "event log").items():
         say(title)
         counts(section)
     if (more := len(numbers.pairs) - MAX_PRINTED) > 0:
@@ -233,7 +243,7 @@ def stats(likes: Likes = "likes") -> None:
         say(few)
 
 
-def _sections(stats: "Stats") -> dict[str, Mapping[str, int | str]]:
+def _sections(stats: "Stats", name: str) -> dict[str, Mapping[str, int | str]]:
     """Return the numbers of each section by its title."""
     totals: dict[str, int | str] = {
         "images (an image has one prompt)": stats.images,
@@ -260,7 +270,7 @@ def _sections(stats: "Stats") -> dict[str, Mapping[str, int | str]]:
         agreement[f"{short[pair.first]} and {short[pair.second]} (Cohen's kappa)"] = (
             f"{_kappa(pair.kappa)}, {pair.agreed:,} of {pair.images:,} alike"
         )
-    return {"store": totals, "labels by policy": balances, title: raters, AGREEMENT: agreement}
+    return {name: totals, "labels by policy": balances, title: raters, AGREEMENT: agreement}
 
 
 def _short_names(names: list[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError, plural
+from thumbtune.feedback.event_log.files import is_event_log
 from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.store import is_store
 from thumbtune.runs import build, objectives, run
@@ -75,7 +76,7 @@ def held_out_of(folder: Path, recipe: Recipe, rows: Sequence[FeedbackRow]) -> tu
     except ThumbtuneError as error:  # as when a run was copied elsewhere: scorers can still judge it
         if recipe.evaluate.scorers:
             return None, str(error)
-        if is_store(recipe.likes):
+        if is_store(recipe.likes) or is_event_log(recipe.likes):
             raise
         raise ThumbtuneError(
             f"{folder} cannot be evaluated, since {recipe.likes} is not a store of likes and the "

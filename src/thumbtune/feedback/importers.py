@@ -233,7 +233,7 @@ class _Intake:
             raise _Skipped(NO_PROMPT)
         self._refuse_own_export(row.rater)
         try:
-            vote = _checked(row, prompt, row.rater or self.rater)
+            vote = checked_vote(row, prompt, row.rater or self.rater)
             self.report.marks.update(marks)
             return vote
         except ThumbtuneError as error:
@@ -343,7 +343,7 @@ class _Intake:
         return None
 
 
-def _checked(row: SourceRow, prompt: str, rater: str) -> NewVote:
+def checked_vote(row: SourceRow, prompt: str, rater: str) -> NewVote:
     """Return the vote of a row with valid values.
 
     Raises:

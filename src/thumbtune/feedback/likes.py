@@ -26,6 +26,7 @@ from PIL import UnidentifiedImageError
 
 from thumbtune.clips import first_frame
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.held_images import is_held, read_held
 from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, check_policy
 from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.store.image_storage import unreadable
@@ -106,7 +107,9 @@ def _write(store: Store, policy: str, file: Path) -> Path:
     def write(partial: Path) -> None:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
             while part := list(islice(rows, ROWS_AT_ONCE)):
-                stream.write_batch(pa.RecordBatch.from_pylist(part, schema))
+                cells = zip(zip(*part, strict=True), schema.types, strict=True)
+                columns = [pa.array(column, kind) for column, kind in cells]
+                stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
     return write_whole(file, write, durable=True)
 
@@ -143,21 +146,12 @@ def likes_features() -> Features:
     )
 
 
-def _row(label: Label, store: Store) -> dict[str, object]:
+def _row(label: Label, store: Store) -> tuple[object, ...]:
+    """Return the cells of a label, in the order of `likes_features`."""
     image = label.image
-    return {
-        "image": {"bytes": None, "path": store.address_of(image)},
-        "image_id": image.sha256,
-        "prompt": image.prompt,
-        "label": label.liked,
-        "weight": label.weight,
-        "grade": label.grade,
-        "rater": label.rater,
-        "seed": image.seed,
-        "model": image.model,
-        "source": image.source,
-        "created_at": label.created_at,
-    }
+    cell = {"bytes": None, "path": store.address_of(image)}
+    said = (label.liked, label.weight, label.grade, label.rater)
+    return cell, image.sha256, image.prompt, *said, image.seed, image.model, image.source, label.created_at
 
 
 def image_of(likes: Dataset, row: int) -> Image:
@@ -166,10 +160,13 @@ def image_of(likes: Dataset, row: int) -> Image:
     Raises:
         ThumbtuneError: the file is missing, or no longer an image; or it is a video, and PyAV is missing.
     """
+    path, content = cell_of(likes, row)
+    if is_held(path):
+        with opened_cell(path, content) as file:
+            return first_frame(file)
     try:
         return likes[row]["image"]
     except OSError as error:
-        path, content = cell_of(likes, row)
         if isinstance(error, UnidentifiedImageError):  # a video, perhaps
             with opened_cell(path, content) as file:
                 return first_frame(file)
@@ -206,6 +203,8 @@ def opened_cell(path: str | None, content: bytes | None) -> Iterator[Path | Bina
     try:
         if content is not None:
             yield BytesIO(content)
+        elif is_held(path):
+            yield BytesIO(read_held(str(path)))
         elif "://" not in str(path):
             yield Path(str(path))
         else:

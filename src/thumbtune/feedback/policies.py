@@ -91,11 +91,13 @@ def combined_raters(rater: str) -> int | None:
 
 def combine(winners: Sequence[Label], raters: int, policy: str = "majority") -> Label:
     """Return the newest of equal labels, with the mean of their weights and grades."""
+    if raters == 1:
+        return winners[0]
     newest = max(winners, key=lambda label: label.order)
     grades = [label.grade for label in winners if label.grade is not None]
     return replace(
         newest,
-        rater=newest.rater if raters == 1 else f"{policy} of {raters}",
+        rater=f"{policy} of {raters}",
         weight=sum(label.weight for label in winners) / len(winners),
         grade=sum(grades) / len(grades) if grades else None,
     )

@@ -9,17 +9,18 @@ one number for all; with equal numbers it is Fleiss's own).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from thumbtune.errors import plural
 from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy
 from thumbtune.feedback.quoting import named
 
 if TYPE_CHECKING:
-    from thumbtune.feedback.store.store import Label, Store
+    from thumbtune.feedback.store.counting import Variety
+    from thumbtune.feedback.store.store import Counts, Label
 
 SLIGHT = 0.2  # a kappa up to this is "slight" or "poor" agreement (Landis and Koch 1977, table on p. 165)
 MIN_SHARED = 10  # images with several raters, below which a kappa says little
@@ -91,8 +92,17 @@ class Stats:
     pairs: list[Agreement] = field(default_factory=list)
 
 
-def stats_of(store: "Store") -> Stats:
-    """Return the statistics of a store, from one pass over its labels with one image's in memory at a time.
+class Votes(Protocol):
+    """A store or an event log."""
+
+    def labels(self) -> Iterator["Label"]: ...
+    def counts(self) -> "Counts": ...
+    def variety(self) -> "Variety": ...
+    def busiest_raters(self, limit: int | None = None) -> list[str]: ...
+
+
+def stats_of(store: Votes) -> Stats:
+    """Return the statistics of a store or an event log, from one pass over its labels, an image at a time.
 
     Raises:
         ThumbtuneError: the store cannot be read.

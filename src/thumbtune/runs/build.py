@@ -1,6 +1,5 @@
 """Make objects from a recipe, one function each. Packages below this one do not know recipes."""
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,7 @@ import torch
 from thumbtune import bitsandbytes
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.likes import Split, alike, likes_of, split
-from thumbtune.feedback.store.store import Store, is_store
+from thumbtune.feedback.likes import Split, alike, split
 from thumbtune.hub import INDEX
 from thumbtune.models import full, lora, lora_start
 from thumbtune.models.block_offload import Offload, offload
@@ -29,6 +27,7 @@ from thumbtune.models.pipeline_files import check_noise_levels, check_pipeline, 
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.runs.family_defaults import refuse_unknown_family
+from thumbtune.runs.feedback_source import labels_of
 from thumbtune.runs.image_sizes import check_sizes
 from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import Recipe
@@ -298,21 +297,12 @@ def sampler_of(recipe: Recipe) -> Sampler:
 
 
 def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
-    """Return the likes of the recipe's store, split by prompt; `keep` as in `likes_of`.
+    """Return the likes of the recipe's store or event log, split by prompt; `keep` as in `likes_of`.
 
     Raises:
         ThumbtuneError: the store is missing, or has no feedback to train on.
     """
-    if not is_store(recipe.likes):
-        _refuse_source(recipe.likes)
-        raise ThumbtuneError(
-            f"{recipe.likes} has no likes; import some with `thumbtune import FOLDER --likes {recipe.likes}`.",
-            code="likes-missing",
-        )
-    with Store.open(recipe.likes, create=False) as store:
-        likes = likes_of(store, recipe.label_policy, keep=keep)
-        # of all images in their order, so that no label policy moves a prompt
-        prompts = store.prompts(store.newest())
+    with labels_of(recipe.likes, recipe.label_policy, recipe.events.reading(), keep=keep) as (likes, prompts):
         same_as = cut_prompts(model_path(recipe.model), prompts, encoding_of(recipe)).same_as
         parts = split(likes, recipe.train.validation_share, recipe.seed, same_as)
     if not len(parts.train):
@@ -322,23 +312,6 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
             code="likes-none-to-train",
         )
     return parts
-
-
-def _refuse_source(likes: str) -> None:
-    """Refuse what likes are imported from, where a store is needed, with the command that imports it.
-
-    Raises:
-        ThumbtuneError: it is such a source.
-    """
-    from thumbtune.feedback.sources.kinds import is_source
-
-    if is_source(Path(likes)):
-        store = "likes" if Path(likes).name != "likes" else "store"
-        raise ThumbtuneError(
-            f"{likes} holds labelled images or a table, and is no store of likes yet; import it with `thumbtune import "
-            f"{shlex.quote(likes)} --likes {store}`, and set likes={store}.",
-            code="likes-not-imported",
-        )
 
 
 def votes_of(recipe: Recipe) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from thumbtune.clips import Clip
 from thumbtune.distributed import team
+from thumbtune.feedback.event_log.files import is_event_log
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.files import sha256
 from thumbtune.models.block_offload import bytes_offloaded
@@ -32,6 +33,7 @@ from thumbtune.models.protocol import Size
 from thumbtune.models.sizes import check_longest
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
+from thumbtune.runs.feedback_source import event_log
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.text_length import cut_prompts
 from thumbtune.runs.values import height_and_width_of
@@ -254,8 +256,12 @@ def prompt_in_chunks(model: LatentDiffusion, count: int) -> str:
 
 def longest_in_chunks(recipe: Recipe) -> int:
     """Return how many chunks the longest prompt of the likes is read in; 1 if prompts are cut, or none are there."""
-    if recipe.prompts.over_length == "cut" or not is_store(recipe.likes):
+    is_log = is_event_log(recipe.likes)
+    if recipe.prompts.over_length == "cut" or not (is_log or is_store(recipe.likes)):
         return 1
+    if is_log:
+        prompts = event_log(recipe.likes, recipe.events.reading()).prompts()
+        return chunks_of_longest(build.model_path(recipe.model), prompts, build.encoding_of(recipe))
     with Store.open(recipe.likes, create=False) as store:
         prompts = store.prompts(store.newest())
         return chunks_of_longest(build.model_path(recipe.model), prompts, build.encoding_of(recipe))

@@ -11,9 +11,11 @@ from typing import Any
 
 from thumbtune.errors import ThumbtuneError, joined, note, plural
 from thumbtune.feedback.bars import without_bars
+from thumbtune.feedback.event_log.files import is_event_log
 from thumbtune.feedback.likes import Split, likes_features
 from thumbtune.feedback.store.store import Store
 from thumbtune.runs import build, run
+from thumbtune.runs.feedback_source import event_log
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training import records
 
@@ -38,9 +40,12 @@ def split_in(recipe: Recipe, folder: Path, *, keep: bool = True) -> Split:
     if before == now:
         return split
     own = records.read_labels(folder, [*likes_features(), "held_out"])
-    with Store.open(recipe.likes, create=False) as store:
-        _refuse_erased(own, store, recipe, folder)
-        addresses = store.addresses({row["image_id"] for row in own})
+    if is_event_log(recipe.likes):
+        addresses = event_log(recipe.likes, recipe.events.reading()).addresses()
+    else:
+        with Store.open(recipe.likes, create=False) as store:
+            _refuse_erased(own, store, recipe, folder)
+            addresses = store.addresses({row["image_id"] for row in own})
     _give_addresses(own, addresses, recipe, folder)
     note(_changes(before, now, recipe, folder))
     train, held_out = ([row for row in own if row["held_out"] is side] for side in (False, True))

@@ -16,6 +16,7 @@ from thumbtune.errors import UsageError, joined, note, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
+from thumbtune.runs.events_section import EventsSection
 from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults, without_defaults_of_auto
 from thumbtune.runs.other_names import OURS, advice_on_name, our_name
 from thumbtune.runs.recipe_sections import (
@@ -68,8 +69,9 @@ class Recipe(Section):
     )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
-        description="The store of likes: a folder, or postgresql://user@host/database.",
+        description="The store of likes: a folder or postgresql://user@host/database. Or Parquet files, an event log.",
     )
+    events: EventsSection = Field(default_factory=EventsSection)
     label_policy: Annotated[str, AfterValidator(values.label_policy)] = Field(
         default="majority",
         description="The label of an image that several people rated: by majority, unanimous, any-dislike, per-vote "
@@ -122,9 +124,8 @@ class Recipe(Section):
             )
         for option in ("liked_share", "disliked_timesteps"):
             usual = getattr(TrainSection(), option)
-            if self.objective.name in FIXED_SHARE and getattr(self.train, option) != usual:
-                why = WHY_NO_WINDOW[self.objective.name] if option == "disliked_timesteps" else ""
-                name = self.objective.name
+            if (name := self.objective.name) in FIXED_SHARE and getattr(self.train, option) != usual:
+                why = WHY_NO_WINDOW[name] if option == "disliked_timesteps" else ""
                 raise values.UnusedOption(f"{name} does not use train.{option}{why}: leave it out or at {usual}")
         return self
 
@@ -392,9 +393,8 @@ def _lines(section: Section, chosen: Mapping[str, str], prefix: str = "") -> lis
             lines += ["", f"{name}:", *_lines(value, chosen, f"{name}.")]
         else:
             plain = str(value) if isinstance(value, Path) else value
-            text = (
-                yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
-            )
+            text = yaml.safe_dump(plain, default_flow_style=True, width=math.inf)
+            text = text.removesuffix("\n").removesuffix("\n...")
             why = [f"{indent}# {chosen[prefix + name]}"] if prefix + name in chosen else []
             lines += [f"{indent}# {field.description}", *why, f"{indent}{name}: {text}"]
     return lines

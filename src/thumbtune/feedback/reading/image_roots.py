@@ -13,6 +13,8 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.quoting import named, shown
 from thumbtune.feedback.reading.lost_names import LostNames, SharedEnd
 
+MAX_FOUND_NAMES = 10_000
+
 
 class SharedName(UnreadableImage):
     """Two names of images mean one file."""
@@ -32,6 +34,11 @@ class ImageRoot:
     survey: "Callable[[ImageRoot], bool] | None" = field(default=None, compare=False)
 
     @cached_property
+    def _found(self) -> dict[str, Path]:
+        """The files that were found, by the names that tables repeat in each vote on an image."""
+        return {}
+
+    @cached_property
     def _below(self) -> Path:
         return (self.root or self.folder).resolve()
 
@@ -45,10 +52,17 @@ class ImageRoot:
         Raises:
             UnreadableImage: it leads out, or fits two names.
         """
+        if name in self._found:
+            return self._found[name]
         try:
             paths = [path for path in self._paths(name) if path.is_relative_to(self._below)]
             file = next((path for path in paths if path.is_file()), None)
-            file = self._lost(name) if file is None else file
+            if file is not None:
+                if len(self._found) >= MAX_FOUND_NAMES:
+                    self._found.clear()
+                self._found[name] = file
+                return file
+            file = self._lost(name)
         except SharedEnd as error:
             raise SharedName(
                 f"{shown(name)} and another name both end in {named(str(error))}; copy the images together with their "

@@ -90,6 +90,21 @@ class RowReader:
         extras |= {"unread": unread if image is not None else None, "unrated": skipped, "syntax": syntax}
         return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
 
+    def label_of(self, row: Record, lacks_label: bool) -> ReadLabel:
+        """Return the label in a row of its columns of labels alone; `lacks_label`: the table has no such column."""
+        return ReadLabel(self.reading.label) if lacks_label else self._label_in(row)
+
+    def detail_of(self, row: Record, name: str) -> object:
+        """Return the seed or the time in a row of its columns alone; None if it cannot be read."""
+        return self._details.read(self.columns.ours_in(row), name)[0][name]
+
+    def image_column(self, row: Record, read_cell: ReadCell) -> tuple[str | None, str | None]:
+        """Return the column of images by its cells, for a table without one by its name; or None, and the reason."""
+        column, why = self._find_images(row, read_cell)
+        if column is not None:
+            self.columns.used["image"][column] = None
+        return column, why
+
     def survey(self, rows: Rows, place: ImageRoot) -> bool:
         """Look for the images of all rows; return False if their column is not known yet."""
         with suppress(ThumbtuneError):  # reading the rows raises it again

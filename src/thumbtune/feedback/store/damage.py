@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.store.tables import DamagedCell, StoredImage, UTCDateTime, Vote
+
+if TYPE_CHECKING:
+    from thumbtune.feedback.store.labels import AnyImage, Label
 
 SECONDS = 10.0  # of searching; a store of a million votes takes about five
 ROWS_BETWEEN_LOOKS = 1000  # at the clock
@@ -24,8 +27,8 @@ class _Text(bytes):
 TYPES: Mapping[type, tuple[type, ...]] = {str: (_Text,), int: (int,), float: (int, float)}
 
 
-def check_row(image: StoredImage, vote: Vote | None = None) -> None:
-    """Refuse rows whose cells are not what their columns hold. It is quick, as it runs for every label.
+def check_image_cells(image: "AnyImage") -> None:
+    """Refuse an image whose cells are not what their columns hold.
 
     Raises:
         DamagedCell: a cell is of another type, or NULL where a value belongs.
@@ -36,13 +39,19 @@ def check_row(image: StoredImage, vote: Vote | None = None) -> None:
         raise DamagedCell("a prompt contains a zero byte")
     if image.seed is not None and type(image.seed) is not int:
         raise DamagedCell("a seed is not a number")
-    if vote is None:
-        return
-    if type(vote.rater) is not str or type(vote.id) is not str or vote.created_at is None:
+
+
+def check_label(label: "Label") -> None:
+    """Refuse a vote whose cells are not what their columns hold. It is quick, as it runs for every label.
+
+    Raises:
+        DamagedCell: a cell is of another type, or NULL where a value belongs.
+    """
+    if type(label.rater) is not str or type(label.vote_id) is not str or label.created_at is None:
         raise DamagedCell("a vote has no rater, id or time")
-    if not isinstance(vote.weight, float | int) or not isinstance(vote.grade, float | int | None):
+    if not isinstance(label.weight, float | int) or not isinstance(label.grade, float | int | None):
         raise DamagedCell("a weight or grade is not a number")
-    if not isinstance(vote.reason, str | None) or not isinstance(vote.pair, str | None):
+    if not isinstance(label.reason, str | None) or not isinstance(label.pair, str | None):
         raise DamagedCell("a reason or pair is not text")
 
 

@@ -1,6 +1,7 @@
 """Read and write image files, byte for byte: in a folder, or at any fsspec URL (s3://, gs://, memory://)."""
 
-from pathlib import Path, PurePosixPath
+import os
+from pathlib import Path
 from typing import Any, Protocol
 
 from thumbtune.errors import ThumbtuneError, reason
@@ -47,7 +48,7 @@ class FolderStorage:
     """Files below a folder of this machine."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self._base = root, str(root.absolute())  # as text: a table has a million addresses
         self._written: list[Path] = []
         self._swept: set[Path] = set()
 
@@ -74,7 +75,7 @@ class FolderStorage:
             raise unreadable(self.address(name), error) from error
 
     def address(self, name: str) -> str:
-        return str((self.root / PurePosixPath(name)).absolute())
+        return os.path.join(self._base, *filter(None, name.split("/")))
 
 
 class RemoteStorage:

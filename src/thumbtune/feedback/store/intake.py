@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image
-from thumbtune.feedback.store.damage import check_row
+from thumbtune.feedback.store.damage import check_image_cells
 from thumbtune.feedback.store.erased_raters import forget
 from thumbtune.feedback.store.image_storage import ImageStorage
 from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, times_of
@@ -23,6 +23,8 @@ from thumbtune.feedback.store.tables import StoredImage, Vote, now
 from thumbtune.feedback.store.votes import Kind, chosen_id, derived_id, insert_new, key_of
 from thumbtune.files import sha256
 
+MAX_KNOWN_IMAGES = 100_000  # some 20 MB
+_known: dict[str, ImageInfo] = {}  # by the hash of their bytes
 FIRST_REPEATED_SWITCH = 2  # after two changes of mind a rater votes as they did at first
 
 
@@ -58,13 +60,12 @@ def add_images(
     keys = [image.key for image in images]
     stored = images_by_key(session, keys)
     new: dict[str, dict[str, Any]] = {}
-    infos: dict[str, ImageInfo | UnreadableImage] = {}
     written: set[str] = set()
     unreadable: dict[str, UnreadableImage] = {}
     for key, image in zip(keys, images, strict=True):
         row = stored.get(key)
         if row is None and key not in new:
-            info = infos.get(image.digest) or infos.setdefault(image.digest, _inspect(image.data))
+            info = _inspected(image)
             if isinstance(info, UnreadableImage):
                 unreadable[key] = info
                 continue
@@ -82,11 +83,16 @@ def add_images(
     return [stored[key] if key in stored else unreadable[key] for key in keys]
 
 
-def _inspect(data: bytes) -> ImageInfo | UnreadableImage:
-    try:
-        return inspect_image(data)
-    except UnreadableImage as error:
-        return error
+def _inspected(image: NewImage) -> ImageInfo | UnreadableImage:
+    """Return what an image's bytes are; the same bytes under many prompts are decoded once."""
+    if image.digest not in _known:
+        if len(_known) >= MAX_KNOWN_IMAGES:
+            _known.clear()
+        try:
+            _known[image.digest] = inspect_image(image.data)
+        except UnreadableImage as error:
+            return error
+    return _known[image.digest]
 
 
 def _image_row(key: str, info: ImageInfo, image: NewImage) -> dict[str, Any]:
@@ -215,7 +221,7 @@ def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, StoredImag
         for row in session.scalars(select(StoredImage).where(StoredImage.key.in_(part)))
     }
     for image in images.values():
-        check_row(image)
+        check_image_cells(image)
     return images
 
 

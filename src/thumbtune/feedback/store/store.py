@@ -34,7 +34,7 @@ from thumbtune.feedback.store.erasure import TABLES, Erased, check_rater, erase,
 from thumbtune.feedback.store.hold import make_and_hold, release
 from thumbtune.feedback.store.image_storage import ImageStorage, storage_at
 from thumbtune.feedback.store.intake import NewImage, NewVote, VoteResult, add_images, add_votes, files_of
-from thumbtune.feedback.store.labels import Label, labels_in
+from thumbtune.feedback.store.labels import AnyImage, Label, labels_in
 from thumbtune.feedback.store.location import STORE_FILE, check_is_store, is_store
 from thumbtune.feedback.store.order import latest_votes, times_of
 from thumbtune.feedback.store.reconciliation import (
@@ -249,7 +249,7 @@ class Store:
             )
         return image
 
-    def address_of(self, image: StoredImage) -> str:
+    def address_of(self, image: AnyImage) -> str:
         """Return the path or URL of an image's file."""
         return self._storage.address(image.file)
 
@@ -258,7 +258,7 @@ class Store:
         with self.reading() as session:
             return {digest: self._storage.address(file) for digest, file in files_of(session, digests)}
 
-    def read(self, image: StoredImage) -> bytes:
+    def read(self, image: AnyImage) -> bytes:
         """Return the image's bytes, as they were added.
 
         Raises:
@@ -266,7 +266,7 @@ class Store:
         """
         return self._storage.read(image.file)
 
-    def vote(self, image: StoredImage | int, kind: Kind, *, rater: str, **details: Unpack[Details]) -> str:
+    def vote(self, image: AnyImage | int, kind: Kind, *, rater: str, **details: Unpack[Details]) -> str:
         """Add one vote and return its id. Votes with the same `vote_id` are stored once.
 
         Args:

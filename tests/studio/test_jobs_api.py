@@ -215,9 +215,9 @@ def test_defaults_and_presets_are_texts_that_a_recipe_takes() -> None:
     recipe = Recipe()
     given = [f"{option.key}={option.default}" for option in options_of(recipe)]
     assert read_recipe(None, given) == recipe
-    assert preset_settings("standard", recipe) == {"train.sample_every": "35"}
+    assert preset_settings("standard", recipe) == {"train.sample_every": "12"}
     quick = preset_settings("quick", recipe)
-    assert quick["train.steps"] == "49" and "train.lr" not in quick
+    assert quick["train.steps"] == "25" and "train.lr" not in quick
     careful = read_recipe(None, [f"{key}={value}" for key, value in preset_settings("careful", recipe).items()])
     assert (careful.train.steps, careful.train.lr, careful.train.validate_every) == (280, 2.5e-4, 28)
     assert text_of(["a", "b"]) == "[a, b]"

@@ -1,7 +1,6 @@
 """The studio starts at once, without torch, and refuses what would be unsafe."""
 
 import os
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -12,22 +11,17 @@ from studio_store import fill
 
 from thumbtune.studio.site import open_site
 
-MAX_SECONDS = 1.5  # of a processor; a busy machine may take longer to give them
+HEAVY = ("torch", "scipy", "pyarrow", "pandas", "matplotlib", "duckdb")  # each takes longer than the studio
 Call = Callable[..., tuple[int, str, str]]
 
 
-def spent() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here, which tells what a process has loaded")
-def test_the_studio_starts_at_once_and_without_torch(tmp_path: Path) -> None:
+def test_the_studio_starts_without_what_takes_long_to_load(tmp_path: Path) -> None:
+    """How long a start takes is measured by benchmarks.studio."""
     fill(tmp_path / "likes", 1)
-    before = spent()
     with Studio(tmp_path / "likes") as studio:
-        assert "torch" not in Path(f"/proc/{studio.pid}/maps").read_text()
-    assert spent() - before < MAX_SECONDS
+        loaded = Path(f"/proc/{studio.pid}/maps").read_text()
+    assert "sqlite" in loaded and not [name for name in HEAVY if f"/{name}/" in loaded]
 
 
 @pytest.mark.slow

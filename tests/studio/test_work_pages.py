@@ -89,7 +89,7 @@ def test_settings_are_searched_marked_and_copied(browser: Browser, studio: Studi
     shown = page.value("[...document.querySelectorAll('.option:not([hidden]) code')].map(code => code.textContent)")
     assert "train.validation_share" in shown and "train.lr" not in shown
     page.value("document.getElementById('preset-quick').click()")
-    assert page.value("document.getElementById('first-train.steps').value") == "49"
+    assert page.value("document.getElementById('first-train.steps').value") == "25"
     fill_in(page, {"first-train.steps": "60"})
     assert page.value("document.getElementById('option-train.steps').value") == "60"
     assert page.value("document.querySelectorAll('.differs:not([hidden])').length") == 5

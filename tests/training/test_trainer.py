@@ -598,7 +598,7 @@ def test_gradients_that_no_scale_makes_finite_stop_a_training_in_half_precision(
 
 
 def test_weights_that_no_process_reached_get_no_gradient() -> None:
-    from thumbtune.training.trainer import _add_up
+    from thumbtune.training.gradients import add_up
 
     reached, elsewhere, never = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
     reached.grad = torch.tensor([1.0, 2.0])
@@ -606,6 +606,6 @@ def test_weights_that_no_process_reached_get_no_gradient() -> None:
     accelerator = SimpleNamespace(
         num_processes=2, device=torch.device("cpu"), reduce=lambda own, _kind: own + others.pop(0)
     )
-    _add_up(accelerator, [reached, elsewhere, never])
+    add_up(accelerator, [reached, elsewhere, never])
     assert reached.grad.tolist() == [1.0, 2.0] and never.grad is None
     assert elsewhere.grad is not None and elsewhere.grad.tolist() == [5.0, 6.0]

@@ -17,7 +17,7 @@ from thumbtune.memory import give_back
 from thumbtune.models.model_options import SHORT
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.protocol import Objective
-from thumbtune.runs import build, monitor, run
+from thumbtune.runs import build, monitor, run, sharding
 from thumbtune.runs.card_files import write_card
 from thumbtune.runs.forecast import check_memory
 from thumbtune.runs.monitor import Monitor
@@ -29,6 +29,7 @@ from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
 from thumbtune.training.batches import Batches
 from thumbtune.training.checkpoint import LOG
+from thumbtune.training.lockstep import Alone
 from thumbtune.training.progress import Progress
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
@@ -81,10 +82,12 @@ def _tuned(
     with accelerator.main_process_first():  # the others find the cache filled
         batches = batches_of(setup, model, run.cache_of(folder), progress)
         held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
+    is_shared = setup.recipe.train.shard and accelerator.num_processes > 1
+    lockstep = sharding.divided(model, batches, accelerator) if is_shared else Alone()
     model.rest()  # all is encoded
     give_back()
     settings = replace(setup.settings, measure_log_ratios=monitor.reads_log_ratios(setup, held_out))
-    training = Training(model, setup.reference_point, settings, accelerator, setup.beta)
+    training = Training(model, setup.reference_point, settings, accelerator, setup.beta, lockstep)
     guards = monitor.guards_of(setup, held_out)
     watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)
     if accelerator.is_main_process:
@@ -97,11 +100,12 @@ def _tuned(
         _tell_earlier(folder, training.step, is_restored)
         damage.set_aside_after(folder, training.step)
         _cut_log(folder, training.step)
-        if not is_restored and guards is not None:
-            checkpoint.save(training, folder)  # to go back to if all later ones are worse
+    if not is_restored and guards is not None and _takes_part(training):
+        checkpoint.save(training, folder)  # to go back to if all later ones are worse
+    if accelerator.is_main_process:
         run.forget_stop(folder, setup.result)
-        if not is_restored:
-            monitor.measure_base(training, batches.encoded, folder)
+    if not is_restored:
+        monitor.measure_base(training, batches.encoded, folder)
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
@@ -109,16 +113,22 @@ def _tuned(
         watched, train(training, batches, setup.objective), setup.recipe, folder, partial(_end, training, batches)
     )
     try:
-        yield from reported(steps, setup, model, training, folder) if accelerator.is_main_process else steps
+        yield from reported(steps, setup, model, training, folder)
     except (TrainingBroke, WentWrong):
         if accelerator.is_main_process and (folder / run.STOPPED).is_file():
             write_card(folder)  # the result is that of the best checkpoint
         raise
-    if accelerator.is_main_process:
+    if _takes_part(training):
         with training.ema.in_place():
             model.save(folder / setup.result.parent)
+    if accelerator.is_main_process:
         run.record_result(folder, setup.result)
         write_card(folder)
+
+
+def _takes_part(training: Training) -> bool:
+    """Return whether this process takes part in saving: the first one, and all of them if weights are divided."""
+    return training.accelerator.is_main_process or training.is_divided
 
 
 def _tell_start(folder: Path, training: Training, lacks_checkpoint: bool) -> None:
@@ -185,19 +195,24 @@ def _logged(
         try:
             yield from _saved(watched, steps, recipe, saver, ending, asked)
         except MemoryRanOut:  # perhaps in one process alone, so do not wait for the others
-            saver.save()
+            saver.save_alone()
             raise
         except RuntimeError as error:
             lost = distributed.lost_process(error)
             if lost is None:
                 raise
-            saver.save()
+            saver.save_alone()
             raise lost from None
-        except (Interrupted, GeneratorExit, TrainingBroke, WentWrong) as stop:
+        except GeneratorExit:  # whoever closes the first process's steps may not close those of the others
+            saver.save_alone()
+            if not watched.training.is_divided:
+                accelerator.wait_for_everyone()
+            raise
+        except (Interrupted, TrainingBroke, WentWrong) as stop:
             saver.save()
             raised = stop
             if (
-                accelerator.is_main_process
+                _takes_part(watched.training)
                 and watched.guards is not None
                 and isinstance(stop, TrainingBroke | WentWrong)
             ):
@@ -271,13 +286,18 @@ class _Saver:
             return True
         if training.torn or not monitor.is_finite(training):
             return False
-        if training.accelerator.is_main_process:
+        if _takes_part(training):
             checkpoint.save(training, self.folder)
-            if self.keep:
+            if self.keep and training.accelerator.is_main_process:
                 steps = checkpoint.steps_in(self.folder)
                 checkpoint.prune(self.folder, self.keep, self.watched.steps_to_keep(steps))
         self.newest = training.step
         return True
+
+    def save_alone(self) -> None:
+        """Save as `save`, without the other processes: of weights that are divided among them nothing can be saved."""
+        if not self.watched.training.is_divided:
+            self.save()
 
 
 def _tell_saved(accelerator: Any, step: int, is_saved: bool) -> None:

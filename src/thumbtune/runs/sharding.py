@@ -6,18 +6,24 @@ from thumbtune.errors import UsageError
 from thumbtune.models.full import Whole
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.sharding import shard
+from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches
 from thumbtune.training.denoising import error
 from thumbtune.training.lockstep import Alone, Lockstep, sound
 
 
-def check_networks(model: LatentDiffusion) -> None:
-    """Refuse a model of several networks: which of them a pass goes through depends on the times of its images.
+def is_asked(recipe: Recipe, accelerator: Any) -> bool:
+    """Return whether a recipe's network is to be divided: one process has it whole."""
+    return recipe.train.shard and accelerator.num_processes > 1
+
+
+def check_networks(recipe: Recipe, model: LatentDiffusion, accelerator: Any) -> None:
+    """Refuse to divide several networks: which of them a pass goes through depends on the times of its images.
 
     Raises:
-        UsageError: it has several.
+        UsageError: the model has several.
     """
-    if len(model.networks) > 1:
+    if is_asked(recipe, accelerator) and len(model.networks) > 1:
         raise UsageError(
             f"train.shard divides one network, and {model.family.name} has {len(model.networks)} that take turns by "
             "noise level; leave train.shard out, and take train.quantize_base or train.blocks_to_swap.",
@@ -30,7 +36,6 @@ def divided(model: LatentDiffusion, batches: Batches, accelerator: Any) -> Alone
 
     A stand-in's pass denoises the first image of the training.
     """
-    check_networks(model)
     shard(model.network, accelerator.device)
     if isinstance(model.trained, Whole):
         model.trained.divide()

@@ -14,8 +14,8 @@ from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
 from thumbtune.feedback.bars import without_bars
 from thumbtune.files import write_text
 from thumbtune.memory import give_back
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.model_options import SHORT
-from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, monitor, run, sharding
 from thumbtune.runs.card_files import write_card
@@ -65,6 +65,7 @@ def tune(
     check_memory(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
+    sharding.check_networks(recipe, model, accelerator)
     story["notes"] += setup.size_notes(model)
     with run.training_lock(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
@@ -76,14 +77,14 @@ def tune(
 
 
 def _tuned(
-    setup: Setup, model: PipelineModel, folder: Path, progress: Progress, resume: bool, accelerator: Any
+    setup: Setup, model: LatentDiffusion, folder: Path, progress: Progress, resume: bool, accelerator: Any
 ) -> Iterator[Step]:
     """Encode the likes, go back to the newest checkpoint if any, train, and write the result."""
     with accelerator.main_process_first():  # the others find the cache filled
         batches = batches_of(setup, model, run.cache_of(folder), progress)
         held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
-    is_shared = setup.recipe.train.shard and accelerator.num_processes > 1
-    lockstep = sharding.divided(model, batches, accelerator) if is_shared else Alone()
+    is_divided = sharding.is_asked(setup.recipe, accelerator)
+    lockstep = sharding.divided(model, batches, accelerator) if is_divided else Alone()
     model.rest()  # all is encoded
     give_back()
     settings = replace(setup.settings, measure_log_ratios=monitor.reads_log_ratios(setup, held_out))

@@ -66,7 +66,8 @@ def _flat(slots: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensor(value: Any) -> Tensor:
-    return value.detach() if is_sharded(value) else torch.as_tensor(value).detach().cpu().contiguous()
+    tensor = torch.as_tensor(value).detach()
+    return tensor if is_sharded(tensor) else tensor.cpu().contiguous()
 
 
 def put_slots(optimizer: Any, slots: Mapping[int, Mapping[str, Tensor]]) -> None:

@@ -8,6 +8,8 @@ and writes the bytes of the weights that each process holds to <run>-<rank>.json
 
 import json
 import math
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from accelerate.state import AcceleratorState
 
 from thumbtune.distributed import team
+from thumbtune.errors import Interrupted
 from thumbtune.models.shards import bytes_here
 from thumbtune.runs import tuning
 from thumbtune.runs.recipe import read_recipe
@@ -22,7 +25,7 @@ from thumbtune.runs.tuning import tune
 from thumbtune.training import trainer
 from thumbtune.training.batch import Batch, Ragged
 from thumbtune.training.batches import Batches
-from thumbtune.training.failures import WentWrong
+from thumbtune.training.failures import TrainingBroke, WentWrong
 from thumbtune.training.progress import quiet
 
 
@@ -49,10 +52,15 @@ whole_batch = Batches.batch
 
 
 def go_on(folder: Path, options: list[str], until: int, resume: bool) -> None:
-    """Train a run from its start or from where it is, and stop after a step; the whole of it ends with its result."""
+    """Train a run from its start or from where it is, and stop after a step; the whole of it ends with its result.
+
+    After a negative number of steps the last process alone gets Ctrl-C.
+    """
     for step in tune(read_recipe(None, options), folder, quiet, resume=resume):
         if step.step == until:
             break
+        if step.step == -until and team().is_last_process:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def held_bytes(training: Any) -> dict[str, int]:
@@ -80,7 +88,7 @@ def main(folder: Path) -> None:
         team().wait_for_everyone()  # all have looked before one makes it
         try:
             go_on(folder / name, options, until, resume)
-        except WentWrong as stop:
+        except (WentWrong, TrainingBroke, Interrupted) as stop:
             print(f"{name}: {stop}")
         (folder / f"{name}-{rank}-of-{processes}.json").write_text(json.dumps(held_bytes(Watched.newest)))
 

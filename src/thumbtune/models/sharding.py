@@ -32,10 +32,12 @@ def shard(network: nn.Module, device: torch.device) -> None:
     for weight in whole:
         weight.data = weight.data.to(device)
     for module in (*units_of(network), network):
+        name = type(module).__name__
         # also the rest of the network gives its weights back after a pass: whatever changes them then reaches the next
         sharded: Any = fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
         sharded.set_gradient_divide_factor(1.0)  # the gradient is a sum over the images of all processes
         sharded.set_force_sum_reduction_for_comms(True)  # gloo has no other one
+        type(module).__name__ = name  # of a class of its own; diffusers writes it into config.json
     keep_in_place(network)
 
 

@@ -90,7 +90,8 @@ def main(folder: Path) -> None:
             go_on(folder / name, options, until, resume)
         except (WentWrong, TrainingBroke, Interrupted) as stop:
             print(f"{name}: {stop}")
-        (folder / f"{name}-{rank}-of-{processes}.json").write_text(json.dumps(held_bytes(Watched.newest)))
+        if processes == 1 or Watched.newest.lockstep.is_shared:
+            (folder / f"{name}-{rank}-of-{processes}.json").write_text(json.dumps(held_bytes(Watched.newest)))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 PATIENCE = 400  # seconds, on a busy machine: a process that waits for a pass of another one would wait for hours
 OPTIONS = [
-    *("train.batch=4", "train.micro_batch=1", "train.steps=6", "train.lr=1e-3", "train.warmup=0", "train.cooldown=0"),
+    *("train.batch=4", "train.micro_batch=2", "train.steps=6", "train.lr=1e-3", "train.warmup=0", "train.cooldown=0"),
     *("train.checkpoint_every=2", "train.validation_share=0.3", "train.validate_every=3", "train.size=16"),
-    *("objective.beta=100", "evaluate.steps=2", "evaluate.size=16", "train.shard=true"),
+    *("objective.beta=100", "evaluate.steps=1", "evaluate.size=16", "train.shard=true"),
 ]
 FULL = ["train.weights=full", "train.ema=0.5"]
 HALF = ["train.precision=bf16", "train.gradient_checkpointing=true"]
@@ -69,11 +69,17 @@ def likes_in(folder: Path, shapes: Sequence[tuple[int, int]]) -> Path:
 def runs_of(folder: Path, models: dict[str, Path]) -> dict[str, tuple[list[str], bool]]:
     """Every run by its name: its options, and whether images are broken."""
     plain = [f"likes={likes_in(folder / 'plain', SHAPES[:1])}", *OPTIONS]
-    shaped = [f"likes={likes_in(folder / 'shaped', SHAPES)}", *OPTIONS, "train.steps=3", "train.validation_share=0"]
+    shaped = [
+        f"likes={likes_in(folder / 'shaped', SHAPES)}",
+        *OPTIONS,
+        "train.steps=3",
+        "train.micro_batch=1",
+        "train.validation_share=0",
+    ]
     sd, sd3 = f"model={models['sd']}", f"model={models['sd3']}"
     few = "train.steps=2"
     return {
-        "full-sd": ([*plain, sd, *FULL, "train.sync_reference_every=3", "train.sample_every=5"], False),
+        "full-sd": ([*plain, sd, *FULL, "train.sync_reference_every=3", "train.sample_every=4"], False),
         "lora-sd": ([*plain, sd, "train.ema=0.5", "train.sync_reference_every=3"], False),
         "full-sd3": ([*plain, sd3, *FULL, *HALF, few], False),
         "lora-sd3": ([*plain, sd3, *HALF, few], False),
@@ -108,8 +114,7 @@ def runs(tiny_pipeline: Callable[[str], Path], tmp_path_factory: pytest.TempPath
             (name, options, -2 if "interrupted" in name else until, broken) for name, options, until, broken in rest
         ]
         done(folder, 2, [*rest, *((f"two/{name}", named[name][0], 2, False) for name in in_turn)])
-        alone = [(f"one/{name}", *own) for name, own in named.items() if name != "interrupted"]
-        alone = [(name, options, 0, broken) for name, options, broken in alone]
+        alone = [(f"one/{name}", options, 0, broken) for name, (options, broken) in named.items()][:-1]
         done(folder, 1, [*alone, *((f"two/{name}", named[name][0], 3, False) for name in in_turn)])
         done(
             folder,
@@ -133,8 +138,9 @@ def test_two_processes_have_the_losses_of_one(runs: Path, name: str) -> None:
     assert len(alone) == len(divided) > 1
     for one, two in zip(alone, divided, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
-        assert two["policy_error"] == pytest.approx(one["policy_error"], rel=1e-5)
-        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2 if "lora-sd3" in name else 1e-3)
+        # a weight that differs in its last bit may be another number of bf16
+        assert two["policy_error"] == pytest.approx(one["policy_error"], rel=1e-3 if name.endswith("sd3") else 1e-5)
+        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2 if name.endswith("sd3") else 1e-3)
         assert [two[key] for key in ("step", "skipped", "synced")] == [
             one[key] for key in ("step", "skipped", "synced")
         ]
@@ -189,18 +195,23 @@ def test_diffusers_loads_the_results_in_another_process(runs: Path, tiny_pipelin
     assert ended.stdout.split() == ["loaded"], ended.stderr[-4000:]
 
 
+def scale_of(tensor: torch.Tensor) -> float:
+    """The size of a step of a weight, or of numbers that are smaller."""
+    return min(1e-3, float(tensor.abs().mean())) or 1e-9
+
+
 def test_checkpoints_of_both_have_the_same_tensors(runs: Path) -> None:
     for name in ("full-sd", "lora-sd", "full-sd3"):
         one, two = (runs / kind / name / "checkpoints" / "step-000002" for kind in ("one", "two"))
         files = sorted(path.name for path in one.glob("*.safetensors"))
         assert sorted(path.name for path in two.glob("*.safetensors")) == files
-        assert {"weights.safetensors", "optimizer.safetensors", "average.safetensors"} - {*files} <= (
-            set() if name != "lora-sd3" else {"average.safetensors"}
-        )
+        assert {"weights.safetensors", "optimizer.safetensors", "average.safetensors"} <= {*files}
         for file in files:
             first, second = load_file(one / file), load_file(two / file)
             assert {key: value.shape for key, value in first.items()} == {k: v.shape for k, v in second.items()}
-            assert all(torch.allclose(first[key], second[key], rtol=1e-2, atol=1e-3) for key in first), file
+            # the mean of each, as above; of moments, whose numbers are small, as a part of them
+            far = [key for key in first if (first[key] - second[key]).abs().mean() > 0.02 * scale_of(first[key])]
+            assert not far, (name, file)
         if name.endswith("-sd"):
             assert (two.parent / "step-000004" / "reference.safetensors").exists()
 
@@ -224,7 +235,7 @@ def test_a_process_holds_half_of_everything(runs: Path) -> None:
 
 
 def test_of_two_processes_one_draws_samples_while_both_make_the_passes(runs: Path) -> None:
-    for step in (0, 5, 6):
+    for step in (0, 4, 6):
         files = [
             sorted((runs / kind / "full-sd" / "samples" / f"step-{step:06d}").iterdir()) for kind in ("one", "two")
         ]

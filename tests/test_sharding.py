@@ -29,6 +29,7 @@ OPTIONS = [
 FULL = ["train.weights=full", "train.ema=0.5"]
 HALF = ["train.precision=bf16", "train.gradient_checkpointing=true"]
 PLAIN = ["train.shard=false"]
+FEW = ["train.steps=3", "train.micro_batch=1", "train.validation_share=0"]
 SHAPES = [(16, 16), (64, 16), (16, 64), (24, 16), (40, 16)]
 FILES = {
     "full-sd": "unet",

@@ -123,11 +123,11 @@ def test_the_estimate_is_that_of_each_process(tiny_pipeline: Tiny, weights: str)
             assert whole.step - one.step == saved - one.gathered and one.optimiser == whole.optimiser
         else:  # two moments, the average and the reference
             assert one.optimiser == pytest.approx(whole.optimiser / n, abs=2 * n)
-            gradient = size  # all of it is there at the end of the backward pass without a division, at most
-            least = saved + (whole.optimiser - one.optimiser) - one.gathered
-            assert least <= whole.step - one.step <= least + gradient
+            less = saved + (whole.optimiser - one.optimiser) - one.gathered
+            # at the peak there may be no gradient yet or all of it; a process keeps its part all the time
+            assert less - -(-size // n) <= whole.step - one.step <= less + saved
     two = counts[2]
     assert two is not None
     (line,) = [line for line in memory_lines(Forecast(estimate=two, beside=0, room=1)) if "each process" in line]
-    assert "gathers up to" in line
+    assert "gathers of it takes up to" in line
     assert not any("each process" in line for line in memory_lines(Forecast(estimate=whole, beside=0, room=1)))

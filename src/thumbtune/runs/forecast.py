@@ -373,7 +373,9 @@ def _divided_lines(one: Estimate) -> list[str]:
     """Return what a pass gathers of a network that is divided among processes, in a line for people."""
     if not one.gathered:
         return []
-    return [f"each process has its part of the network, and gathers up to {gib(one.gathered)} of it at once"]
+    return [
+        f"each process has its part of the network; what a pass gathers of it takes up to {gib(one.gathered)} at once"
+    ]
 
 
 def _on_cpu_lines(forecast: Forecast) -> list[str]:

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
@@ -53,7 +52,7 @@ class Lockstep(Alone):
 
     is_shared = True
 
-    def __init__(self, network: nn.Module, accelerator: Accelerator, stand_in: Callable[[], Tensor]) -> None:
+    def __init__(self, network: nn.Module, accelerator: Any, stand_in: Callable[[], Tensor]) -> None:
         self.accelerator, self.stand_in = accelerator, stand_in
         self.is_torn = False
         self._is_open = self._is_standing_in = False
@@ -69,7 +68,7 @@ class Lockstep(Alone):
                 code="shard-pass-torn",
             )
         if not self._is_standing_in:
-            self._count(1)
+            self._count(1.0)
         self.is_torn = True  # until it is over
 
     def _leave(self) -> None:
@@ -77,7 +76,7 @@ class Lockstep(Alone):
 
     def _count(self, number: float) -> float:
         numbers = torch.tensor(number, device=self.accelerator.device)
-        return float(self.accelerator.reduce(numbers, "sum"))  # type: ignore[arg-type]
+        return float(self.accelerator.reduce(numbers, "sum"))
 
     @contextmanager
     def shared(self, weights: Callable[[], AbstractContextManager[None]] = nullcontext) -> Iterator[None]:
@@ -111,7 +110,7 @@ class Lockstep(Alone):
         made = []
         self._is_standing_in = True
         try:
-            while self._count(0):
+            while self._count(0.0):
                 made.append(self.stand_in())
         finally:
             self._is_standing_in = False

@@ -1,5 +1,6 @@
 """`train.shard`: what it refuses, what one process does with it, and what it saves by the estimate."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,10 +67,18 @@ def test_networks_that_take_turns_are_refused() -> None:
         networks={"transformer": nn.Linear(1, 1), "transformer_2": nn.Linear(1, 1)}, family=SimpleNamespace(name="Wan")
     )
     recipe = read_recipe(None, [ON])
-    sharding.check_networks(recipe, model, SimpleNamespace(num_processes=1))
-    sharding.check_networks(Recipe(), model, SimpleNamespace(num_processes=2))
+    sharding.check_division(recipe, model, SimpleNamespace(num_processes=1))
+    sharding.check_division(Recipe(), model, SimpleNamespace(num_processes=2))
     with refused("shard-several-networks", UsageError, naming=["Wan", "2"]):
-        sharding.check_networks(recipe, model, SimpleNamespace(num_processes=2))
+        sharding.check_division(recipe, model, SimpleNamespace(num_processes=2))
+
+
+def test_a_torch_that_cannot_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", None)
+    model: Any = SimpleNamespace(networks={"unet": nn.Linear(1, 1)})
+    sharding.check_division(read_recipe(None, [ON]), model, SimpleNamespace(num_processes=1))
+    with refused("shard-missing", UsageError, naming=["train.shard", "torch.distributed"]):
+        sharding.check_division(read_recipe(None, [ON]), model, SimpleNamespace(num_processes=2))
 
 
 @pytest.mark.parametrize("name", ["epsilon", "sd3", "flux", pytest.param("ltx", marks=pytest.mark.slow)])

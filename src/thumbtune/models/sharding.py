@@ -24,9 +24,12 @@ def shard(network: nn.Module, device: torch.device) -> None:
     so a device never has to hold the whole network.
 
     Raises:
-        UsageError: this torch cannot divide a network.
+        UsageError: as `check_torch`.
     """
-    fully_shard, mesh = _of_torch(device)
+    from torch.distributed import get_world_size
+    from torch.distributed.device_mesh import init_device_mesh
+
+    fully_shard, mesh = check_torch(), init_device_mesh(device.type, (get_world_size(),))
     is_adapter = any(not weight.requires_grad for weight in network.parameters())
     whole = {weight for weight in network.parameters() if weight.requires_grad} if is_adapter else set()
     for weight in whole:
@@ -53,16 +56,18 @@ def units_of(network: nn.Module) -> list[nn.Module]:
     return [unit for unit in units or blocks_of(network) if any(True for _ in unit.parameters())]
 
 
-def _of_torch(device: torch.device) -> tuple[Any, Any]:
-    try:
-        import torch.distributed as dist
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+def check_torch() -> Any:
+    """Return torch's function that divides a network.
 
-        return fully_shard, init_device_mesh(device.type, (dist.get_world_size(),))
-    except (ImportError, AttributeError) as error:
+    Raises:
+        UsageError: this torch has none.
+    """
+    try:
+        from torch.distributed.fsdp import fully_shard
+    except ImportError as error:
         raise UsageError(
             f"train.shard: torch {torch.__version__} cannot divide a network among processes here ({error}); leave "
             "train.shard out, or install a torch with torch.distributed.",
             code="shard-missing",
         ) from error
+    return fully_shard

@@ -119,8 +119,8 @@ def estimate(
     check_longest(recipe.train.size or model.size, model.longest, "train.size")
     check_longest(height_and_width_of(recipe.evaluate.size) or model.size, model.longest, "evaluate.size")
     _offload(recipe, model, apart)
-    processes = processes or team().num_processes
-    division = division_of(model.network, processes) if recipe.train.shard and processes > 1 else None
+    count: int = processes or team().num_processes
+    division = division_of(model.network, count) if recipe.train.shard and count > 1 else None
     training = _of_training(model, recipe, size, apart, division)
     away = 0 if division is None else division.saved - division.gathered
     samples = training["optimiser"] + _drawing(recipe, 1, half, apart) - away if recipe.train.sample_every else 0

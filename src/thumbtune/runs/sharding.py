@@ -5,7 +5,7 @@ from typing import Any
 from thumbtune.errors import UsageError
 from thumbtune.models.full import Whole
 from thumbtune.models.latent_diffusion import LatentDiffusion
-from thumbtune.models.sharding import shard
+from thumbtune.models.sharding import check_torch, shard
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches
 from thumbtune.training.denoising import error
@@ -17,13 +17,16 @@ def is_asked(recipe: Recipe, accelerator: Any) -> bool:
     return recipe.train.shard and accelerator.num_processes > 1
 
 
-def check_networks(recipe: Recipe, model: LatentDiffusion, accelerator: Any) -> None:
+def check_division(recipe: Recipe, model: LatentDiffusion, accelerator: Any) -> None:
     """Refuse to divide several networks: which of them a pass goes through depends on the times of its images.
 
     Raises:
-        UsageError: the model has several.
+        UsageError: the model has several, or this torch cannot divide a network.
     """
-    if is_asked(recipe, accelerator) and len(model.networks) > 1:
+    if not is_asked(recipe, accelerator):
+        return
+    check_torch()
+    if len(model.networks) > 1:
         raise UsageError(
             f"train.shard divides one network, and {model.family.name} has {len(model.networks)} that take turns by "
             "noise level; leave train.shard out, and take train.quantize_base or train.blocks_to_swap.",

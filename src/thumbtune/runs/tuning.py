@@ -65,7 +65,7 @@ def tune(
     check_memory(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
-    sharding.check_networks(recipe, model, accelerator)
+    sharding.check_division(recipe, model, accelerator)
     story["notes"] += setup.size_notes(model)
     with run.training_lock(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:

@@ -82,7 +82,7 @@ def runs_of(folder: Path, models: dict[str, Path]) -> dict[str, tuple[list[str],
     return {
         "full-sd": ([*plain, sd, *FULL, "train.sync_reference_every=3", "train.sample_every=4"], False),
         "lora-sd": ([*plain, sd, "train.ema=0.5", "train.sync_reference_every=3"], False),
-        "full-sd3": ([*plain, sd3, *FULL, *HALF, few], False),
+        "full-sd3": ([*plain, sd3, *FULL, HALF[1], few], False),
         "lora-sd3": ([*plain, sd3, *HALF, few], False),
         "mismatched": (
             [
@@ -115,7 +115,8 @@ def runs(tiny_pipeline: Callable[[str], Path], tmp_path_factory: pytest.TempPath
             (name, options, -2 if "interrupted" in name else until, broken) for name, options, until, broken in rest
         ]
         done(folder, 2, [*rest, *((f"two/{name}", named[name][0], 2, False) for name in in_turn)])
-        alone = [(f"one/{name}", options, 0, broken) for name, (options, broken) in named.items()][:-1]
+        named.pop("interrupted")
+        alone = [(f"one/{name}", options, 0, broken) for name, (options, broken) in named.items()]
         done(folder, 1, [*alone, *((f"two/{name}", named[name][0], 3, False) for name in in_turn)])
         done(
             folder,
@@ -140,8 +141,8 @@ def test_two_processes_have_the_losses_of_one(runs: Path, name: str) -> None:
     for one, two in zip(alone, divided, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         # a weight that differs in its last bit may be another number of bf16
-        assert two["policy_error"] == pytest.approx(one["policy_error"], rel=1e-3 if name.endswith("sd3") else 1e-5)
-        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2 if name.endswith("sd3") else 1e-3)
+        assert two["policy_error"] == pytest.approx(one["policy_error"], rel=1e-3 if name == "lora-sd3" else 1e-5)
+        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2 if name == "lora-sd3" else 1e-3)
         assert [two[key] for key in ("step", "skipped", "synced")] == [
             one[key] for key in ("step", "skipped", "synced")
         ]

@@ -54,7 +54,6 @@ ROWS = (
     Row("full, bf16", FULL | BF16 | {"train.gradient_checkpointing": False}),
     Row("full, bf16, checkpointing", FULL | SAVING),
     Row("full, the same, 8-bit optimiser", FULL | SAVING | {"train.optimizer": "adamw-8bit"}),
-    Row("LoRA, bf16, checkpointing, divided by 8", SAVING | SHARD, 8),
     Row("full, bf16, checkpointing, divided by 2", FULL | SAVING | SHARD, 2),
     Row("full, bf16, checkpointing, divided by 8", FULL | SAVING | SHARD, 8),
 )
@@ -98,7 +97,8 @@ def main(words: Sequence[str] | None = None) -> None:
     for family, name in ((SD1, "SD 1.5 at 512"), (SDXL, "SDXL at 1024")):
         with tempfile.TemporaryDirectory() as folder:
             model = write_empty_weights(write_model(Path(folder), family))
-            chosen = [row for row in ROWS if only in f"{name}: {row.name}"]
+            rows = [row for row in ROWS if row.processes == 1 or family == SDXL]  # of SD 1.5 one device has room
+            chosen = [row for row in rows if only in f"{name}: {row.name}"]
             results[name] = {row.name: numbers(measure(model, row)) for row in chosen}
     print(table(results))
     if not only:

@@ -33,13 +33,15 @@ SAVING = BF16 | CHECKPOINTING
 
 @dataclass(frozen=True)
 class Row:
-    """A setting, by its name."""
+    """A setting, by its name, and the processes that divide the network; the numbers are those of one of them."""
 
     name: str
     options: Mapping[str, Any]
+    processes: int = 1
 
 
 FULL = {"train.weights": "full"}
+SHARD = {"train.shard": True}
 ROWS = (
     Row("LoRA, float32", {"train.gradient_checkpointing": False, "train.precision": "no"}),
     Row("LoRA, float32, checkpointing", CHECKPOINTING | {"train.precision": "no"}),
@@ -52,13 +54,15 @@ ROWS = (
     Row("full, bf16", FULL | BF16 | {"train.gradient_checkpointing": False}),
     Row("full, bf16, checkpointing", FULL | SAVING),
     Row("full, the same, 8-bit optimiser", FULL | SAVING | {"train.optimizer": "adamw-8bit"}),
+    Row("full, bf16, checkpointing, divided by 2", FULL | SAVING | SHARD, 2),
+    Row("full, bf16, checkpointing, divided by 8", FULL | SAVING | SHARD, 8),
 )
 
 
 def measure(folder: Path, row: Row) -> Estimate:
     """Return the memory of a row, for one image at once."""
     recipe = parse_recipe({"model": str(folder), **row.options}, row.name)
-    found = estimate(recipe, micro_batch=1, at_once=1, accelerator=True)
+    found = estimate(recipe, micro_batch=1, at_once=1, accelerator=True, processes=row.processes)
     assert found is not None
     return found
 
@@ -93,7 +97,8 @@ def main(words: Sequence[str] | None = None) -> None:
     for family, name in ((SD1, "SD 1.5 at 512"), (SDXL, "SDXL at 1024")):
         with tempfile.TemporaryDirectory() as folder:
             model = write_empty_weights(write_model(Path(folder), family))
-            chosen = [row for row in ROWS if only in f"{name}: {row.name}"]
+            rows = [row for row in ROWS if row.processes == 1 or family == SDXL]  # of SD 1.5 one device has room
+            chosen = [row for row in rows if only in f"{name}: {row.name}"]
             results[name] = {row.name: numbers(measure(model, row)) for row in chosen}
     print(table(results))
     if not only:

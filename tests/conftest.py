@@ -24,6 +24,7 @@ LONGEST = (  # files, of those in minutes
     *(
         "test_readme.py",
         "test_distributed.py",
+        "test_sharding.py",
         "test_site.py",
         "test_grids.py",
         "test_grounds.py",

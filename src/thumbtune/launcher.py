@@ -20,7 +20,7 @@ from thumbtune.errors import UsageError
 
 START = (sys.executable, "-P", "-c", "from thumbtune.cli import main; main()")  # -P: a folder called torch is not torch
 WORLD_SIZE = "WORLD_SIZE"  # the number of processes, of torch; each launcher sets it
-PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows lacks the last two
+PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # Windows has the first two alone
 PATIENCE_SECONDS = 60.0  # for the others, after one has failed
 POLL_SECONDS = 0.1
 FROM_SIGNAL = 128  # what shells add to the number of the signal that ended a process

@@ -29,7 +29,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.end: type[Interrupted] | None = None
-        self._save = self._sample = False
+        self._save = self._sample = self._agreed = False
 
     def to_end(self, number: int, frame: Any) -> None:
         """Note a request to end."""
@@ -52,6 +52,15 @@ class Requests:
         """Return whether samples were asked for since the last call."""
         asked, self._sample = self._sample, False
         return asked
+
+    def agree(self) -> None:
+        """Note that all processes know of a request for samples."""
+        self._agreed = True
+
+    def take_agreed(self) -> bool:
+        """Return whether there was a request for samples that all processes know of, since the last call."""
+        agreed, self._agreed = self._agreed, False
+        return agreed
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from thumbtune.models.shards import bytes_here
+
 
 def bring(device: torch.device, networks: Iterable[nn.Module], away: Iterable[nn.Module] = ()) -> None:
     """Move networks to a device, after others have left it for the CPU; none is moved to where it is."""
@@ -34,4 +36,4 @@ def stays(layer: nn.Module) -> bool:
 def bytes_that_move(network: nn.Module) -> int:
     """Return the bytes of the weights and buffers that a network takes along to a device."""
     layers = [module for module in network.modules() if not stays(module)]
-    return sum(v.nbytes for one in layers for v in (*one.parameters(False), *one.buffers(False)))
+    return bytes_here([v for one in layers for v in (*one.parameters(False), *one.buffers(False))])

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.clips import is_clip
 from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note, often_shown_note
@@ -185,6 +186,8 @@ def settings_notes(recipe: Recipe) -> list[str]:
             f"An objective.beta of {beta:g} suits absolute log-ratios; with objective.log_ratio=relative, a change of "
             f"{1 / beta:.1g} of an error is a gain of 1. Try 10, or auto."
         )
+    if train.shard and team().num_processes == 1:
+        notes.append("train.shard divides the network among processes, and this is one process, so it has it whole.")
     if train.warmup + train.cooldown > train.steps + 1:
         notes.append(
             f"A train.warmup of {train.warmup} and a train.cooldown of {train.cooldown} exceed the {train.steps} "

@@ -363,8 +363,18 @@ def memory_lines(forecast: Forecast) -> list[str]:
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
         f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(forecast.generate)}"
         + (f"; a sample between two steps {gib(one.samples)}" if one.samples else ""),
+        *_divided_lines(one),
         *_on_cpu_lines(forecast),
         f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}{pages}",
+    ]
+
+
+def _divided_lines(one: Estimate) -> list[str]:
+    """Return what a pass gathers of a network that is divided among processes, in a line for people."""
+    if not one.gathered:
+        return []
+    return [
+        f"each process has its part of the network; what a pass gathers of it takes up to {gib(one.gathered)} at once"
     ]
 
 

@@ -9,6 +9,7 @@ both while training.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.feedback_source import event_log
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.sharded_memory import Division, division_of
 from thumbtune.runs.text_length import cut_prompts
 from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.live_memory import LiveMemory, give_shapes, without_values
@@ -60,6 +62,7 @@ class Estimate:
     samples:   the peak of drawing a sample between two steps, beside what the optimiser keeps; 0 without samples
     load:      the weights of all networks as they are loaded, in the memory of the machine
     converted: those that are then quantised or stored in half precision
+    gathered:  what a pass gathers of a network that is divided among processes; `networks` then has this process's part
     heap:      what of the step's activations is in blocks so small that the C library of a CPU does not give them back
     """
 
@@ -76,6 +79,7 @@ class Estimate:
     load: int = 0
     converted: int = 0
     heap: int = 0
+    gathered: int = 0
 
     @property
     def in_turns(self) -> int:
@@ -90,6 +94,7 @@ def estimate(
     at_once: int = IMAGES_AT_ONCE,
     accelerator: bool | None = None,
     precision: build.Precision | None = None,
+    processes: int | None = None,
 ) -> Estimate | None:
     """Return the memory that a recipe will need; None for a model that is not on this machine.
 
@@ -98,6 +103,7 @@ def estimate(
         at_once: images that are generated together; clips are generated one by one.
         accelerator: whether it is asked for an accelerator with memory of its own; None: if there is one here.
         precision: in place of what the recipe's means here.
+        processes: among which `train.shard` divides the network; None: those that were started here.
 
     Raises:
         ThumbtuneError: the model cannot be tuned, or a library is missing.
@@ -115,8 +121,11 @@ def estimate(
     check_longest(recipe.train.size or model.size, model.longest, "train.size")
     check_longest(height_and_width_of(recipe.evaluate.size) or model.size, model.longest, "evaluate.size")
     _offload(recipe, model, apart)
-    training = _of_training(model, recipe, size, apart)
-    samples = training["optimiser"] + _drawing(recipe, 1, half, apart) if recipe.train.sample_every else 0
+    count: int = processes or team().num_processes
+    division = division_of(model.network, count) if recipe.train.shard and count > 1 else None
+    training = _of_training(model, recipe, size, apart, division)
+    away = 0 if division is None else division.saved - division.gathered
+    samples = training["optimiser"] + _drawing(recipe, 1, half, apart) - away if recipe.train.sample_every else 0
     return Estimate(
         **training,
         samples=samples,
@@ -134,7 +143,9 @@ def _offload(recipe: Recipe, model: LatentDiffusion, apart: bool) -> None:
         offloading.always_copies = apart
 
 
-def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
+def _of_training(
+    model: LatentDiffusion, recipe: Recipe, size: int, apart: bool, division: Division | None
+) -> dict[str, Any]:
     """Return the fields of an estimate that steps with `size` images at once, and encoding, tell."""
     pipeline = model.pipeline
     with without_values(), LiveMemory() as memory:
@@ -146,11 +157,12 @@ def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool)
         later = sum(networks[name] for name in model.networks) if apart else 0  # it comes when all is encoded
         encode = _peak(memory, lambda: inputs.latents(1)) - texts - later
         embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE] - later
-        step, moments, reference = _step(memory, inputs, recipe, size)
+        step, moments, reference = _step(memory, inputs, recipe, size, division)
         away = _offloaded(model) if apart else 0
         # the gradient of all weights is large, and stays until the update
-        heap = max(0, memory.heap - sum(weight.nbytes for _, weight in model.trainable()))
-    return {
+        stays = 0 if division is not None and division.is_full else sum(w.nbytes for _, w in model.trainable())
+        heap = max(0, memory.heap - stays)
+    counted = {
         "networks": networks,
         "resting": texts + rest[VAE] + away,
         "optimiser": moments + reference,
@@ -160,6 +172,11 @@ def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool)
         "converted": converted,
         "heap": heap,
     }
+    if division is None:
+        return counted
+    (trained,) = model.networks
+    counted["networks"] = {**networks, trained: networks[trained] - division.saved}
+    return division.of_step(counted, sum(4 * weight.numel() for _, weight in model.trainable()))
 
 
 def _offloaded(model: LatentDiffusion) -> int:
@@ -319,12 +336,22 @@ def _generate(memory: LiveMemory, inputs: Inputs, count: int) -> None:
     model.pixels(noisy[:count])
 
 
-def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tuple[int, int, int]:
-    """Return the peak of the second of two steps, what moments and an average take, and a copied reference."""
+def _step(
+    memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int, division: Division | None
+) -> tuple[int, int, int]:
+    """Return the peak of the second of two steps, what moments and an average take, and a copied reference.
+
+    Of a division, a process keeps its part of moments and gradients.
+    """
     model = inputs.model
     trained = [parameter for _, parameter in model.trainable()]
     moments = bytes_of_moments(recipe.train.optimizer, trained)
     moments += sum(parameter.nbytes for parameter in trained) if recipe.train.ema else 0  # the average of the weights
+    if division is not None and division.is_full:
+        moments = division.share(moments)
+        gradients = torch.empty(division.share(division.divided), dtype=torch.uint8)
+        for parameter in trained:
+            parameter.register_post_accumulate_grad_hook(partial(_pass_on, gradients))
     kept = torch.empty(moments, dtype=torch.uint8)  # updates are made in place: of a large network also on a GPU
     before = memory.now
     with model.reference():  # moves a copy of all weights to the device
@@ -349,3 +376,8 @@ def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tup
     peak = _peak(memory, step)
     assert kept.nbytes == moments
     return peak, moments, reference_bytes
+
+
+def _pass_on(gradients: Tensor, weight: Tensor) -> None:
+    """Drop a gradient, of which the process keeps its rows in `gradients`."""
+    weight.grad = None

@@ -21,6 +21,7 @@ from thumbtune.errors import note
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.shards import local
 from thumbtune.objective.log_ratio import relative
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs.image_sizes import encoded_as_trained
@@ -81,7 +82,8 @@ class Monitor:
         self.every = every
         if self.held_out is not None:
             at_once = training.settings.micro_batch
-            self._base = mean_error(training.model, self.held_out, training.accelerator, at_once, base=True)
+            with training.lockstep.shared(training.model.reference):
+                self._base = mean_error(training.model, self.held_out, training.accelerator, at_once, base=True)
 
     def inspect(self, step: Step) -> tuple[Step, str | None]:
         """Return the step, with a validation if one is due, and what a guard found wrong, or None."""
@@ -108,10 +110,11 @@ class Monitor:
         from thumbtune.evaluation.agreement import mean_error, pairwise_auc
 
         training, accelerator = self.training, self.training.accelerator
-        result = torch.zeros(2, device=accelerator.device)
-        if accelerator.is_main_process:
-            with training.ema.in_place():
+        result, errors = torch.zeros(2, device=accelerator.device), torch.zeros(0)
+        with training.ema.in_place(), training.lockstep.shared():
+            if accelerator.is_main_process:
                 errors = mean_error(training.model, held_out, accelerator, training.settings.micro_batch)
+        if accelerator.is_main_process:
             if held_out.liked.all():
                 value = 1 - float(errors.mean() / self._base.mean())
             else:
@@ -136,8 +139,14 @@ class Monitor:
         return {*chosen, *(step for step in steps if step > last)}
 
     def go_back(self, folder: Path, result: Path, sentence: str) -> str:
-        """Restore the best checkpoint, write it as the run's result, and return the sentence with its step added."""
+        """Restore the best checkpoint, write it as the run's result, and return the sentence with its step added.
+
+        If the trained weights are divided, all processes call it together, and the first one writes.
+        """
         assert self.guards is not None
+        accelerator = self.training.accelerator
+        if self.training.is_divided:
+            accelerator.wait_for_everyone()  # the first one may still remove checkpoints
         chosen = best_step(self.guards.history, checkpoint.steps_in(folder), self.guards.standard_error)
         stopped = self.training.step
         checkpoint.restore(self.training, checkpoint.folder_of(folder, chosen))
@@ -145,6 +154,8 @@ class Monitor:
             self.training.model.save(folder / result.parent)
         name = result.parent.name
         whole = f"{sentence.rstrip('.')}; {name}/ holds the best checkpoint, that of step {chosen}."
+        if not accelerator.is_main_process:
+            return whole
         record = {"step": stopped, "best": chosen, "folder": name, "sentence": whole}
         write_text(folder / STOPPED, json.dumps(record, indent=1), durable=True)
         record_result(folder, result, STOPPED)
@@ -154,11 +165,14 @@ class Monitor:
 def measure_base(training: Training, encoded: Encoded, folder: Path) -> None:
     """Measure how the base denoises a few images, write it into the run, and tell if it does not as one that learnt to.
 
-    Call it in one process, while the reference is the base.
+    Call it in all processes, while the reference is the base; the first one measures.
     """
     from thumbtune.evaluation.base_error import record_of
 
-    record = record_of(training.model, encoded, training.accelerator, training.settings.micro_batch)
+    record = None
+    with training.lockstep.shared(training.model.reference):
+        if training.accelerator.is_main_process:
+            record = record_of(training.model, encoded, training.accelerator, training.settings.micro_batch)
     if record is None:
         return
     write_text(folder / records.BASE, json.dumps(record, indent=1), durable=True)
@@ -168,8 +182,10 @@ def measure_base(training: Training, encoded: Encoded, folder: Path) -> None:
 
 
 def is_finite(training: Training) -> bool:
-    """Return whether every weight is finite; others are not worth a checkpoint."""
-    return all(bool(weight.isfinite().all()) for weight in [*training.parameters, *training.ema.values])
+    """Return whether every weight is finite; others are not worth a checkpoint. Of divided ones all processes ask."""
+    weights = [local(weight) for weight in [*training.parameters, *training.ema.values]]
+    is_here = all(bool(weight.isfinite().all()) for weight in weights)
+    return not training.lockstep.anywhere(not is_here) if training.is_divided else is_here
 
 
 @torch.no_grad()
@@ -182,8 +198,9 @@ def gives_numbers(training: Training, batches: Batches) -> bool:
         return False
     (_, upto), *_ = batches.parts(training.step, 0, batches.size, training.settings.micro_batch)
     batch = batches.batch(training.step, 0, upto).to(training.accelerator.device)
-    is_sound = reference_error(training.model, batch, training.accelerator).isfinite()
-    with training.ema.in_place():
+    with training.lockstep.shared(training.model.reference):
+        is_sound = reference_error(training.model, batch, training.accelerator).isfinite()
+    with training.ema.in_place(), training.lockstep.shared():
         finite = error(training.model, batch, training.accelerator).isfinite()
     return not is_sound.any() or float((~finite[is_sound]).float().mean()) <= BROKEN
 

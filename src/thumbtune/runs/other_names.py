@@ -26,6 +26,8 @@ OTHERS = {
     "train.blocks_to_swap": "block_swap blocks_swap swap_blocks layer_offload_fraction enable_group_offload "
     "group_offload use_group_offload offload_blocks block_offload offload_base layer_offloading cpu_offload "
     "double_blocks_to_swap single_blocks_to_swap enable_model_cpu_offload low_vram",
+    "train.shard": "fsdp fsdp2 use_fsdp fsdp_config full_shard fully_shard sharding_strategy fsdp_sharding_strategy "
+    "zero zero_stage zero3 deepspeed use_deepspeed",
     "train.checkpoint_every": "save_steps checkpointing_steps save_every_n_steps checkpoint_steps save_every",
     "train.keep_checkpoints": "save_total_limit checkpoints_total_limit save_last_n_steps",
     "train.validate_every": "eval_steps eval_every validation_steps",

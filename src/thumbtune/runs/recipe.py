@@ -15,10 +15,12 @@ from thumbtune.documents import DocumentFault, brief, read_text
 from thumbtune.errors import UsageError, joined, note, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
+from thumbtune.runs.combinations import refuse_combinations
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
 from thumbtune.runs.events_section import EventsSection
 from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults, without_defaults_of_auto
 from thumbtune.runs.other_names import OURS, advice_on_name, our_name
+from thumbtune.runs.prompts_section import PromptsSection
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
     OBJECTIVES,
@@ -26,7 +28,6 @@ from thumbtune.runs.recipe_sections import (
     WHY_NO_WINDOW,
     LoraSection,
     ObjectiveSection,
-    PromptsSection,
     Section,
     TrainSection,
 )
@@ -101,21 +102,7 @@ class Recipe(Section):
     def _refuse_unused_options(self) -> Self:
         if self.train.weights == "full" and self.lora != LoraSection():
             raise values.UnusedOption("train.weights full does not use the options of lora: leave them out")
-        if self.train.quantize_base != "no" and (self.train.weights == "full" or self.lora.dora):
-            what = "train.weights full" if self.train.weights == "full" else "lora.dora"
-            raise values.UnusedOption(
-                f"{what} trains what train.quantize_base would round: leave train.quantize_base out or at no"
-            )
-        if self.train.blocks_to_swap != 0 and self.train.weights == "full":
-            raise values.UnusedOption(
-                "train.weights full trains the weights that train.blocks_to_swap would leave in the memory of the "
-                "machine: leave train.blocks_to_swap out or at 0"
-            )
-        if self.train.blocks_to_swap != 0 and not self.train.gradient_checkpointing:
-            raise values.UnusedOption(
-                "train.blocks_to_swap saves memory only with train.gradient_checkpointing, without which the GPU keeps "
-                "all copies for the gradient: set train.gradient_checkpointing to true, or train.blocks_to_swap to 0"
-            )
+        refuse_combinations(self.train, self.lora)
         has_no_weight = self.objective.log_ratio == "relative" and not self.objective.anchor
         if has_no_weight and self.train.timestep_weighting != "none":
             raise values.UnusedOption(

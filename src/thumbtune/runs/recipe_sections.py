@@ -193,27 +193,6 @@ class ObjectiveSection(Section):
         return self
 
 
-class PromptsSection(Section):
-    """How prompts are read, in training, evaluation and generating alike."""
-
-    over_length: Literal["cut", "chunks"] = Field(
-        default="cut",
-        description="What happens to a prompt beyond the 75 words and signs (tokens) that a text encoder reads at "
-        "once: cut, as in diffusers and the paper; or chunks, which reads it all, in parts, as ComfyUI and A1111 do.",
-    )
-    syntax: Literal["plain", "a1111"] = Field(
-        default="plain",
-        description="plain: every character of a prompt is text; a1111: (red:1.3), (red) and [red] weigh words, BREAK "
-        "begins a new chunk, tags such as <lora:ink:1> are taken out.",
-    )
-    clip_skip: int | None = Field(
-        default=None,
-        ge=1,
-        description="The layer of the text encoder that is used, counted as in A1111: 1 is the last one, 2 the one "
-        "before. Default: the model's own, 1 for SD 1.x, 2 for SD 2.x and SDXL.",
-    )
-
-
 class TrainSection(Section):
     """How to train."""
 
@@ -355,6 +334,11 @@ class TrainSection(Section):
         description="With weights lora: the number of blocks of the network, from the first, whose frozen weights stay "
         "in the memory of the machine and are copied to the GPU when they are used; or all. Less memory, more time, "
         "same result.",
+    )
+    shard: bool = Field(
+        default=False,
+        description="With several processes: divide the weights of the network among them, with the optimiser and the "
+        "reference if weights is full (FSDP2, docs/memory.md). Less memory in each, more time, same result.",
     )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(

@@ -190,6 +190,7 @@ FREE = (
     "train.micro_batch",
     "train.gradient_checkpointing",
     "train.blocks_to_swap",
+    "train.shard",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.guards",

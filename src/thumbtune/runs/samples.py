@@ -51,11 +51,21 @@ class Samples:
         """Write the samples of the present weights, with the EMA if there is one; return the files by prompt.
 
         If that fails, as for want of memory, a note tells it, and no more samples are drawn: training goes on.
+        Where processes share the passes of the network, all call it, and the first one draws.
         """
+        lockstep = self.training.lockstep
+        files = self._tried(step)
+        if lockstep.is_shared and lockstep.anywhere(not self.every):
+            self.every = 0
+        return files
+
+    def _tried(self, step: int) -> Mapping[str, Path]:
         try:
-            with self.training.ema.in_place():
-                return self._drawn(step)
+            with self.training.ema.in_place(), self.training.lockstep.shared():
+                return self._drawn(step) if self.training.accelerator.is_main_process else {}
         except Exception as error:
+            if self.training.lockstep.is_torn:  # the other processes wait inside a pass
+                raise
             self.every = 0
             note(
                 f"The samples of step {step} could not be drawn ({reason(error)}), so none are drawn from here on; "

@@ -14,10 +14,10 @@ from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
 from thumbtune.feedback.bars import without_bars
 from thumbtune.files import write_text
 from thumbtune.memory import give_back
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.model_options import SHORT
-from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.protocol import Objective
-from thumbtune.runs import build, monitor, run
+from thumbtune.runs import build, monitor, run, sharding
 from thumbtune.runs.card_files import write_card
 from thumbtune.runs.forecast import check_memory
 from thumbtune.runs.monitor import Monitor
@@ -28,8 +28,11 @@ from thumbtune.runs.setup import Setup, batches_from, encoded_of, prepare
 from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
 from thumbtune.training.batches import Batches
+from thumbtune.training.cache import Cache
 from thumbtune.training.checkpoint import LOG
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.in_processes import check_shared
+from thumbtune.training.lockstep import Alone
 from thumbtune.training.progress import Progress
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
@@ -66,6 +69,7 @@ def tune(
     check_memory(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
+    sharding.check_division(recipe, model, accelerator)
     story["notes"] += setup.size_notes(model)
     with run.training_lock(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
@@ -77,20 +81,16 @@ def tune(
 
 
 def _tuned(
-    setup: Setup, model: PipelineModel, folder: Path, progress: Progress, resume: bool, accelerator: Any
+    setup: Setup, model: LatentDiffusion, folder: Path, progress: Progress, resume: bool, accelerator: Any
 ) -> Iterator[Step]:
     """Encode the likes, go back to the newest checkpoint if any, train, and write the result."""
-    encoded = encoded_of(setup, model, run.cache_of(folder))
-    if accelerator.num_processes > 1:
-        encoded.fill_share(accelerator.process_index, accelerator.num_processes, progress)
-        accelerator.wait_for_everyone()
-    with accelerator.main_process_first():  # what is left; the others find the cache filled
-        batches = batches_from(encoded.fill(progress, strict=True), model.process, setup.recipe, setup.objective)
-        held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
+    batches, held_out = _encoded(setup, model, run.cache_of(folder), progress, accelerator)
+    is_divided = sharding.is_asked(setup.recipe, accelerator)
+    lockstep = sharding.divided(model, batches, accelerator) if is_divided else Alone()
     model.rest()  # all is encoded
     give_back()
     settings = replace(setup.settings, measure_log_ratios=monitor.reads_log_ratios(setup, held_out))
-    training = Training(model, setup.reference_point, settings, accelerator, setup.beta)
+    training = Training(model, setup.reference_point, settings, accelerator, setup.beta, lockstep)
     guards = monitor.guards_of(setup, held_out)
     watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)
     if accelerator.is_main_process:
@@ -103,27 +103,47 @@ def _tuned(
         _tell_earlier(folder, training.step, is_restored)
         damage.set_aside_after(folder, training.step)
         _cut_log(folder, training.step)
-        if not is_restored and guards is not None:
-            checkpoint.save(training, folder)  # to go back to if all later ones are worse
+    if not is_restored and guards is not None and _takes_part(training):
+        checkpoint.save(training, folder)  # to go back to if all later ones are worse
+    if accelerator.is_main_process:
         run.forget_stop(folder, setup.result)
-        if not is_restored:
-            monitor.measure_base(training, batches.encoded, folder)
+    if not is_restored:
+        monitor.measure_base(training, batches.encoded, folder)
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
     asked, ending = Requests(), partial(_end, training, batches)
     steps = _logged(watched, train(training, batches, setup.objective), setup.recipe, folder, ending, asked)
     try:
-        yield from reported(steps, setup, model, training, folder, asked) if accelerator.is_main_process else steps
+        yield from reported(steps, setup, model, training, folder, asked)
     except (TrainingBroke, WentWrong):
         if accelerator.is_main_process and (folder / run.STOPPED).is_file():
             write_card(folder)  # the result is that of the best checkpoint
         raise
-    if accelerator.is_main_process:
+    if _takes_part(training):
         with training.ema.in_place():
             model.save(folder / setup.result.parent)
+    if accelerator.is_main_process:
         run.record_result(folder, setup.result)
         write_card(folder)
+
+
+def _takes_part(training: Training) -> bool:
+    """Return whether this process takes part in saving: the first one, and all of them if weights are divided."""
+    return training.accelerator.is_main_process or training.is_divided
+
+
+def _encoded(
+    setup: Setup, model: PipelineModel, cache: Cache, progress: Progress, accelerator: Any
+) -> tuple[Batches, Encoded | None]:
+    """Return the batches to train on and the held-out likes; the processes share the encoding."""
+    encoded = encoded_of(setup, model, cache)
+    if accelerator.num_processes > 1:
+        encoded.fill_share(accelerator.process_index, accelerator.num_processes, progress)
+        accelerator.wait_for_everyone()
+    with accelerator.main_process_first():  # what is left; the others find the cache filled
+        batches = batches_from(encoded.fill(progress, strict=True), model.process, setup.recipe, setup.objective)
+        return batches, monitor.held_out_of(setup, model, cache, progress)
 
 
 def _tell_start(folder: Path, training: Training, lacks_checkpoint: bool) -> None:
@@ -193,19 +213,24 @@ def _logged(
         try:
             yield from _saved(watched, steps, recipe, saver, ending, asked)
         except MemoryRanOut:  # perhaps in one process alone, so do not wait for the others
-            saver.save()
+            saver.save_alone()
             raise
         except RuntimeError as error:
             lost = distributed.lost_process(error)
             if lost is None:
                 raise
-            saver.save()
+            saver.save_alone()
             raise lost from None
-        except (Interrupted, GeneratorExit, TrainingBroke, WentWrong) as stop:
+        except GeneratorExit:  # whoever closes the first process's steps may not close those of the others
+            saver.save_alone()
+            if not watched.training.is_divided:
+                accelerator.wait_for_everyone()
+            raise
+        except (Interrupted, TrainingBroke, WentWrong) as stop:
             saver.save()
             raised = stop
             if (
-                accelerator.is_main_process
+                _takes_part(watched.training)
                 and watched.guards is not None
                 and isinstance(stop, TrainingBroke | WentWrong)
             ):
@@ -279,13 +304,18 @@ class _Saver:
             return True
         if training.torn or not monitor.is_finite(training):
             return False
-        if training.accelerator.is_main_process:
+        if _takes_part(training):
             checkpoint.save(training, self.folder)
-            if self.keep:
+            if self.keep and training.accelerator.is_main_process:
                 steps = checkpoint.steps_in(self.folder)
                 checkpoint.prune(self.folder, self.keep, self.watched.steps_to_keep(steps))
         self.newest = training.step
         return True
+
+    def save_alone(self) -> None:
+        """Save as `save`, without the other processes: of weights that are divided among them nothing can be saved."""
+        if not self.watched.training.is_divided:
+            self.save()
 
 
 def _tell_saved(accelerator: Any, step: int, is_saved: bool) -> None:
@@ -325,7 +355,7 @@ def _anywhere(accelerator: Any, flag: bool) -> bool:
 def _asked(accelerator: Any, asked: Requests) -> tuple[type[Interrupted] | None, bool]:
     """Return how the training is to end, or None, and whether to save; a request to one process is one to all.
 
-    One for samples is noted again in the main process, which draws them after the next step.
+    One for samples is then one that all know of: they are drawn after the next step.
     """
     here = (asked.end is Interrupted, asked.end is Terminated, asked.take_save(), asked.take_sample())
     if accelerator.num_processes > 1:
@@ -333,8 +363,8 @@ def _asked(accelerator: Any, asked: Requests) -> tuple[type[Interrupted] | None,
 
         numbers = torch.tensor([float(one) for one in here], device=accelerator.device)
         here = tuple(number > 0 for number in accelerator.reduce(numbers, "sum").tolist())
-    if here[3] and accelerator.is_main_process:
-        asked.to_sample()
+    if here[3]:
+        asked.agree()
     return (Terminated if here[1] else Interrupted if here[0] else None), here[2]
 
 

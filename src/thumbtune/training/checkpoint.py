@@ -22,21 +22,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, note
 from thumbtune.files import DamagedFile, file_sha256, flush, refuse_not_finite, sha256, working_folder
-from thumbtune.training import records
-from thumbtune.training.optimizers import fits, name_of, put_slots, slots_of
+from thumbtune.models.shards import cut_slots
+from thumbtune.training import contents, records
+from thumbtune.training.optimizers import fits, name_of, put_slots
 from thumbtune.training.trainer import Training
 
 VERSION = 4
 WITHOUT_HASHES = 3  # the version before, which is read as well
 STATE = "state.json"
-ERRORS = "reference_errors"
+ERRORS = contents.ERRORS
 LOG = records.STEPS  # of the run: a line for every step
 
 
@@ -70,20 +70,23 @@ def prune(run: Path, newest: int, spared: Collection[int]) -> None:
 def save(training: Training, run: Path) -> Path:
     """Write a checkpoint of the present step to the disk, and return its folder.
 
+    If the trained weights are divided, all processes call it together, and the first one writes.
+
     Raises:
         ThumbtuneError: it could not be written; earlier checkpoints are unchanged.
     """
     target = folder_of(run, training.step)
+    if not training.accelerator.is_main_process:
+        for _ in contents.files_of(training):
+            pass  # whose rows this process gives
+        return target
     partial = target.with_name(f".{target.name}.partial")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         with working_folder(partial):
-            save_file(_weights(training), partial / "weights.safetensors")
-            save_file(_slots(training), partial / "optimizer.safetensors")
-            for name, tensors in _optional_files(training).items():
-                if tensors:
-                    save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
+            for name, tensors in contents.files_of(training):
+                save_file(tensors, partial / f"{name}.safetensors")
             log = (run / LOG).read_bytes() if (run / LOG).is_file() else b""
             if log:
                 (partial / LOG).write_bytes(log)
@@ -100,15 +103,6 @@ def save(training: Training, run: Path) -> Path:
             code="checkpoint-unwritable",
         ) from error
     return target
-
-
-def _optional_files(training: Training) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of the files that not every training has, by name; empty where it has none."""
-    return {
-        "average": _ema(training),
-        "reference": training.model.reference_state(),
-        ERRORS: training.reference_errors.state(),
-    }
 
 
 def _sealed(state: Mapping[str, Any]) -> str:
@@ -196,7 +190,7 @@ def restore(training: Training, folder: Path) -> None:
         state = state_in(folder)
         check_files(folder, state)
         weights = load_file(folder / "weights.safetensors")
-        slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
+        slots = contents.by_parameter(load_file(folder / "optimizer.safetensors"))
         average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
         errors = _errors_of_reference(folder, state)
         for tensors in (weights, average, reference, errors, *slots.values()):
@@ -217,17 +211,17 @@ def restore(training: Training, folder: Path) -> None:
             code="checkpoint-other-optimizer",
         )
     states = ((reference_point, training.reference_point.state()), (beta, training.beta.state()))
-    if any(saved.keys() != own.keys() for saved, own in (*states, (average, _ema(training)))):
+    if any(saved.keys() != own.keys() for saved, own in (*states, (average, contents.ema_of(training)))):
         raise ThumbtuneError(
             f"The checkpoint {folder} was made with another objective.reference_point, objective.beta or train.ema; "
             "use its own recipe.",
             code="checkpoint-other-recipe",
         )
     _check_shapes(folder, slots, average, reference, training)
-    _put(training, weights, average)
+    contents.put(training, weights, average)
     training.model.restore_reference(reference)
     training.reference_errors.restore(errors)
-    put_slots(training.optimizer, slots)
+    put_slots(training.optimizer, cut_slots(slots, training.parameters))
     training.reference_point.restore(reference_point)
     training.beta.restore(beta)
     training.step, training.broken = step, broken
@@ -337,24 +331,6 @@ def _check_shapes(
         raise _damaged(folder, error) from error
 
 
-def _put(training: Training, weights: dict[str, Tensor], average: dict[str, Tensor]) -> None:
-    """Copy stored weights, and their EMA, into a training."""
-    with torch.no_grad():
-        for name, parameter in training.model.trainable():
-            parameter.copy_(weights[name])
-        for name, value in _ema(training).items():
-            value.copy_(average[name])
-
-
-def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Return the optimiser's slots by parameter: `0.exp_avg` of the file is `exp_avg` of parameter 0."""
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in stored.items():
-        index, _, slot = key.partition(".")
-        slots.setdefault(int(index), {})[slot] = value
-    return slots
-
-
 def _state(training: Training) -> dict[str, Any]:
     scaler = training.accelerator.scaler
     return {
@@ -362,7 +338,7 @@ def _state(training: Training) -> dict[str, Any]:
         "step": training.step,
         "reference_point": training.reference_point.state(),
         "beta": training.beta.state(),
-        "average": bool(_ema(training)),
+        "average": bool(contents.ema_of(training)),
         "reference": bool(training.model.reference_state()),
         ERRORS: len(training.reference_errors) > 0,
         "broken": training.broken,
@@ -373,23 +349,6 @@ def _state(training: Training) -> dict[str, Any]:
 def _optional(folder: Path, name: str, there: bool) -> dict[str, Tensor]:
     """Return the tensors of an optional file; empty unless it should be `there`."""
     return load_file(folder / f"{name}.safetensors") if there else {}
-
-
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _weights(training: Training) -> dict[str, Tensor]:
-    return _on_cpu(dict(training.model.trainable()))
-
-
-def _ema(training: Training) -> dict[str, Tensor]:
-    """Return the EMA under the names of the weights; empty without one."""
-    return dict(zip(dict(training.model.trainable()), training.ema.values, strict=False))
-
-
-def _slots(training: Training) -> dict[str, Tensor]:
-    return {f"{i}.{slot}": v for i, slots in slots_of(training.optimizer).items() for slot, v in slots.items()}
 
 
 def _reference_point(state: dict[str, Any]) -> dict[str, float]:

@@ -51,9 +51,12 @@ class _Part(NamedTuple):
 
 
 def error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
-    """Return each image's weighted squared denoising error, in float32; inside `model.reference()`, the reference's."""
+    """Return each image's weighted squared denoising error, in float32; inside `model.reference()`, the reference's.
+
+    A batch without images makes no pass.
+    """
     parts = _parts(model, batch, accelerator)
-    return _in_order(parts, [_error(model, part) for part in parts])
+    return _in_order(parts, [_error(model, part) for part in parts], batch)
 
 
 def error_and_moved(
@@ -61,12 +64,12 @@ def error_and_moved(
 ) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"] | None]:
     """Return each image's error, and how far its output has moved; None if the reference's output was not kept."""
     parts = _parts(model, batch, accelerator)
-    errors = _in_order(parts, [_error(model, part) for part in parts])
+    errors = _in_order(parts, [_error(model, part) for part in parts], batch)
     if reference.output is None:
         return errors, None
     outputs = [_chosen(reference.output, part.rows) for part in parts]
     moved = [_distance(model, part, output) for part, output in zip(parts, outputs, strict=True)]
-    return errors, _in_order(parts, moved)
+    return errors, _in_order(parts, moved, batch)
 
 
 def reference_error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
@@ -79,7 +82,7 @@ def reference_of(model: Model, batch: Batch, accelerator: Accelerator, keep_outp
     """Return what the reference gives for a batch, with its output only if asked."""
     with torch.no_grad(), model.reference():
         parts = _parts(model, batch, accelerator)
-        errors = _in_order(parts, [_error(model, part) for part in parts])
+        errors = _in_order(parts, [_error(model, part) for part in parts], batch)
     if not keep_output:
         return Reference(errors)
     rows = {row: output for part in parts for row, output in zip(part.rows, part.output, strict=True)}
@@ -92,7 +95,8 @@ def without_reference(batch: Batch) -> Reference:
 
 
 def _parts(model: Model, batch: Batch, accelerator: Accelerator) -> list[_Part]:
-    return [_Part(rows, part, _output(model, part, accelerator)) for rows, part in batch.of_each_shape()]
+    shapes = batch.of_each_shape() if len(batch) else ()
+    return [_Part(rows, part, _output(model, part, accelerator)) for rows, part in shapes]
 
 
 def _output(model: Model, batch: Batch, accelerator: Accelerator) -> Latents:
@@ -116,8 +120,10 @@ def _distance(model: Model, part: _Part, other: Latents) -> Float[Tensor, "b"]:
     return squared if weights is None else squared * weights.to(squared)
 
 
-def _in_order(parts: Sequence[_Part], numbers: list[Float[Tensor, "_"]]) -> Float[Tensor, "b"]:
+def _in_order(parts: Sequence[_Part], numbers: list[Float[Tensor, "_"]], batch: Batch) -> Float[Tensor, "b"]:
     """Return the numbers of all parts in the order of the rows of the whole batch."""
+    if not parts:
+        return torch.zeros(0, device=batch.liked.device)
     if len(parts) == 1:
         return numbers[0]
     order = torch.tensor([row for part in parts for row in part.rows], device=numbers[0].device).argsort()

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from thumbtune.models.shards import exchanged, is_sharded, local
+
 
 class EMA:
     """The moving average of some weights; with a decay of 0 there is none."""
@@ -31,11 +33,15 @@ class EMA:
     def after(self, update: int) -> None:
         """Add the weights after an update; `update` is the number of the step, so skipped steps count too."""
         for value, weight in zip(self.values, self.weights, strict=bool(self.values)):
-            value.lerp_(weight.detach(), 1 - self.decay_at(update))
+            local(value).lerp_(local(weight.detach()), 1 - self.decay_at(update))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Use the average as the network's weights inside the `with` block; without an average, do nothing."""
+        if any(map(is_sharded, self.values)):
+            with exchanged(self.weights, self.values):
+                yield
+            return
         originals = [weight.data for weight in self.weights]
         try:
             for weight, value in zip(self.weights, self.values, strict=bool(self.values)):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from thumbtune.bitsandbytes import load
+from thumbtune.models.shards import is_sharded
 
 Name = Literal["adamw", "adamw-8bit"]
 STEP = "step"
@@ -49,7 +50,7 @@ def bytes_of_moments(name: Name, parameters: Iterable[Tensor]) -> int:
 
 
 def slots_of(optimizer: Any) -> dict[int, dict[str, Tensor]]:
-    """Return the slots of an optimiser by the number of the weight, on the CPU."""
+    """Return the slots of an optimiser by the number of the weight, on the CPU but for divided ones."""
     stored = optimizer.state_dict()["state"]
     return {
         number: {slot: _tensor(value) for slot, value in _flat(slots).items() if slot not in LEVELS}
@@ -65,7 +66,8 @@ def _flat(slots: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensor(value: Any) -> Tensor:
-    return torch.as_tensor(value).detach().cpu().contiguous()
+    tensor = torch.as_tensor(value).detach()
+    return tensor if is_sharded(tensor) else tensor.cpu().contiguous()
 
 
 def put_slots(optimizer: Any, slots: Mapping[int, Mapping[str, Tensor]]) -> None:

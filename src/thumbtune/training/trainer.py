@@ -25,6 +25,7 @@ from torch import Tensor
 from thumbtune.errors import note, plural
 from thumbtune.memory import make_room, ran_out
 from thumbtune.models.protocol import Model
+from thumbtune.models.shards import is_sharded
 from thumbtune.objective.beta import Beta, Fixed
 from thumbtune.objective.kto import Judged
 from thumbtune.objective.log_ratio import LogRatio, unit_of
@@ -42,7 +43,9 @@ from thumbtune.training.denoising import (
 )
 from thumbtune.training.ema import EMA
 from thumbtune.training.failures import MemoryRanOut, TrainingBroke, WentWrong
-from thumbtune.training.in_processes import add_up, check_shared, gathered
+from thumbtune.training.gradients import add_up, clip
+from thumbtune.training.in_processes import check_shared, gathered
+from thumbtune.training.lockstep import Alone
 from thumbtune.training.measurements import Measurements, measured, step_of
 from thumbtune.training.optimizers import Name, optimizer_of
 from thumbtune.training.reference_errors import ReferenceErrors
@@ -92,8 +95,9 @@ class Training:
     These are the weights and their EMA, the optimiser, beta, the reference point, a synced reference, and the
     reference's errors where draws repeat.
 
-    The network is not wrapped for several processes: gradients are summed once a step. So no process waits for the
-    backward pass of another, and a process without a finite image needs none.
+    A network that is whole in every process is not wrapped: gradients are summed once a step. So no process waits for
+    the backward pass of another, and a process without a finite image needs none. Of a network that is divided among
+    the processes they share every pass (`lockstep`).
     """
 
     def __init__(
@@ -103,8 +107,10 @@ class Training:
         settings: Settings,
         accelerator: Accelerator,
         beta: Beta | None = None,
+        lockstep: Alone | None = None,
     ) -> None:
         self.model = model
+        self.lockstep = lockstep or Alone()
         self.reference_point = reference_point
         self.first_reference_point = reference_point.state()
         self.beta: Beta = beta or Fixed()
@@ -119,6 +125,11 @@ class Training:
         self.reference_errors = ReferenceErrors()
         plain = optimizer_of(settings.optimizer, self.parameters, settings.lr, settings.weight_decay)
         self.optimizer: Any = accelerator.prepare(plain)
+
+    @property
+    def is_divided(self) -> bool:
+        """Return whether each process has only some rows of the trained weights, so that all save them together."""
+        return any(map(is_sharded, self.parameters))
 
 
 def train(training: Training, batches: Batches, objective: Objective) -> Iterator[Step]:
@@ -178,12 +189,13 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
         group["lr"] = training.settings.lr_at(training.step)
     parts = _parts(training, batches)
     has_reference = _has_reference(training, objective)
-    references = [
-        training.reference_errors.of(training.model, part, training.accelerator, keep_output=reads_moved(objective))
-        if has_reference
-        else without_reference(part)
-        for part in parts
-    ]
+    with training.lockstep.shared(training.model.reference):
+        references = [
+            training.reference_errors.of(training.model, part, training.accelerator, keep_output=reads_moved(objective))
+            if has_reference
+            else without_reference(part)
+            for part in parts
+        ]
     objective = _with_beta(training, objective, references)
     log_ratio = traits_of(objective).log_ratio
     reference_point = _reference_point(training, batches, parts, references, log_ratio)
@@ -244,16 +256,23 @@ def _sync_reference(training: Training) -> bool:
 
 
 def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
-    """Return this process's micro-batches of the present step, with the images' own prompts or mismatched ones."""
-    step, device = training.step, training.accelerator.device
-    return [batches.batch(step, start, stop, mismatched).to(device) for start, stop in _ends(training, batches)]
+    """Return this process's micro-batches of the present step, with the images' own prompts or mismatched ones.
+
+    Where processes share passes, each has equally many: those that are missing have no image.
+    """
+    step, accelerator = training.step, training.accelerator
+    ends = _ends(training, batches)
+    parts = [batches.batch(step, start, stop, mismatched).to(accelerator.device) for start, stop in ends]
+    processes = range(accelerator.num_processes if training.lockstep.is_shared else 0)
+    most = max([len(parts), *(len(_ends(training, batches, one)) for one in processes)])
+    return [*parts, *[parts[0].only(torch.zeros_like(parts[0].liked))] * (most - len(parts))]
 
 
-def _ends(training: Training, batches: Batches) -> list[tuple[int, int]]:
-    """Return where this process's micro-batches of the present step begin and end in the effective batch."""
+def _ends(training: Training, batches: Batches, process: int | None = None) -> list[tuple[int, int]]:
+    """Return where a process's micro-batches of the present step begin and end in the effective batch; None: ours."""
     accelerator = training.accelerator
     share = batches.size // accelerator.num_processes
-    first = share * accelerator.process_index
+    first = share * (accelerator.process_index if process is None else process)
     return batches.parts(training.step, first, first + share, training.settings.micro_batch)
 
 
@@ -267,10 +286,11 @@ def _reference_point(
     errors = [reference.error for reference in references]
     if estimator.looks_at == "mismatched":
         parts = _parts(training, batches, mismatched=True)
-        errors = [reference_error(training.model, part, accelerator) for part in parts]
+        with training.lockstep.shared(training.model.reference):
+            errors = [reference_error(training.model, part, accelerator) for part in parts]
     elif len(parts) == 1 and accelerator.num_processes == 1:
         return None
-    with torch.no_grad():
+    with training.lockstep.shared(), torch.no_grad():
         policies = [error(training.model, part, accelerator) for part in parts]
     ratio = log_ratio(torch.cat(errors), torch.cat(policies))
     table = torch.stack([ratio, torch.cat([part.liked for part in parts])], 1)
@@ -292,16 +312,15 @@ def _learn(
     size: int,
 ) -> Measurements:
     """Add the gradient of one part; return the measurements of its images. Those without finite errors are left out."""
-    accelerator = training.accelerator
-    policy, moved = error_and_moved(training.model, part, accelerator, reference)
+    accelerator, lockstep = training.accelerator, training.lockstep
+    with lockstep.graph() as others:
+        policy, moved = error_and_moved(training.model, part, accelerator, reference)
     keep = part.whole(policy.isfinite() & reference.is_sound)
-    if not keep.all():
+    if lockstep.anywhere(not keep.all()):
+        del policy, moved, others  # a graph without a backward pass
         part, reference = part.only(keep), reference.only(keep)
-        policy, moved = (
-            error_and_moved(training.model, part, accelerator, reference)
-            if len(part)
-            else (reference.error.clone(), None if moved is None else moved[:0])
-        )
+        with lockstep.graph() as others:
+            policy, moved = error_and_moved(training.model, part, accelerator, reference)
     if reference_point is None:
         ratio = traits_of(objective).log_ratio(reference.error, policy.detach())
         reference_point = _before(training.reference_point, ratio, part.liked)
@@ -316,8 +335,8 @@ def _learn(
         moved=moved,
     )
     loss = loss_of(objective, judged)
-    if len(part):
-        accelerator.backward(loss.sum() / size)
+    if len(part) or others:
+        accelerator.backward(loss.sum() / size + sum(0 * other for other in others))
     return measured(objective, judged, loss.detach(), training.model.process.share(part.t))
 
 
@@ -336,7 +355,7 @@ def _update(training: Training, empty: bool) -> float | None:
     norm = math.nan
     if not empty:
         add_up(training.accelerator, training.parameters)
-        norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.max_grad_norm) or 0.0)
+        norm = clip(training.accelerator, training.parameters, training.settings.max_grad_norm)
         # the scaler of fp16 must get every gradient: it skips broken ones itself and lowers its scale
         if math.isfinite(norm) or training.accelerator.scaler is not None:
             training.torn = True

@@ -8,8 +8,9 @@ import torch
 from refusals import refused
 from torch import Tensor
 
-from thumbtune.training import in_processes
-from thumbtune.training.in_processes import add_up, check_shared
+from thumbtune.training import gradients
+from thumbtune.training.gradients import add_up
+from thumbtune.training.in_processes import check_shared
 
 
 def beside(*others: Tensor) -> Any:
@@ -30,14 +31,14 @@ def test_weights_that_no_process_reached_get_no_gradient() -> None:
 @pytest.mark.parametrize("bucket", [1, 5, 6, 100])
 def test_buckets_change_no_sum(bucket: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes and types are kept; one that is larger than a bucket is summed alone."""
-    monkeypatch.setattr(in_processes, "BUCKET", bucket)
+    monkeypatch.setattr(gradients, "BUCKET", bucket)
     shapes = [(2, 2), (1,), (3, 4), (2,), (2, 1)]
     kinds = [torch.float32] * 3 + [torch.float64] * 2
     both = [[torch.randn(shape, dtype=kind) for shape, kind in zip(shapes, kinds, strict=True)] for _ in range(2)]
     parameters = [torch.nn.Parameter(torch.zeros_like(one)) for one in both[0]]
     for parameter, own in zip(parameters, both[0], strict=True):
         parameter.grad = own.clone()
-    buckets = list(in_processes._buckets(parameters))
+    buckets = list(gradients._buckets(parameters))
     assert sum(map(len, buckets)) == len(parameters)
     places = {id(one): place for place, one in enumerate(parameters)}
     others = [torch.cat([both[1][places[id(one)]].flatten() for one in bucket]) for bucket in buckets]

@@ -1,0 +1,52 @@
+"""The gradient of a step: summed over all processes, and scaled down to a largest norm.
+
+    g = sum over processes of their g        |g| > c:  g <- g c / |g|
+
+Of a network that is divided among processes, each has its rows of g, which were summed in the backward pass.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from thumbtune.models.shards import is_sharded, whole
+
+BUCKET = 2**24  # numbers that are summed at once: 64 MiB of float32, while a LoRA has hundreds of small tensors
+
+
+def add_up(accelerator: Any, parameters: Sequence[nn.Parameter]) -> None:
+    """Sum the gradients over all processes; a process without a finite image adds zeros.
+
+    Weights that no image reached in any process get no gradient, as in one process: the optimiser leaves them alone.
+    """
+    if accelerator.num_processes == 1:
+        return
+    parameters = [one for one in parameters if not is_sharded(one)]
+    reached = torch.tensor([float(one.grad is not None) for one in parameters], device=accelerator.device)
+    counts: Any = accelerator.reduce(reached, "sum")
+    for bucket in _buckets([one for one, count in zip(parameters, counts.tolist(), strict=True) if count]):
+        own = [torch.zeros_like(one) if one.grad is None else one.grad for one in bucket]
+        total: Any = accelerator.reduce(torch.cat([one.flatten() for one in own]), "sum")
+        for parameter, part in zip(bucket, total.split([one.numel() for one in bucket]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+
+def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Yield neighbours of one type, of `BUCKET` numbers in all or one parameter alone: a sum of each costs one wait."""
+    bucket: list[nn.Parameter] = []
+    for parameter in parameters:
+        is_full = sum(one.numel() for one in bucket) + parameter.numel() > BUCKET
+        if bucket and (is_full or parameter.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(parameter)
+    if bucket:
+        yield bucket
+
+
+def clip(accelerator: Any, parameters: Sequence[nn.Parameter], largest: float) -> float:
+    """Scale the gradient down to a largest norm, and return the norm that it had; 0 without a gradient."""
+    norm = accelerator.clip_grad_norm_(parameters, largest)
+    return 0.0 if norm is None else float(whole(norm))

@@ -219,7 +219,7 @@ def test_defaults_and_presets_are_texts_that_a_recipe_takes() -> None:
     quick = preset_settings("quick", recipe)
     assert quick["train.steps"] == "25" and "train.lr" not in quick
     careful = read_recipe(None, [f"{key}={value}" for key, value in preset_settings("careful", recipe).items()])
-    assert (careful.train.steps, careful.train.lr, careful.train.validate_every) == (100, 2.5e-4, 28)
+    assert (careful.train.steps, careful.train.lr, careful.train.validate_every) == (100, 2.5e-4, 10)
     assert text_of(["a", "b"]) == "[a, b]"
 
 

@@ -134,7 +134,7 @@ def _takes_part(training: Training) -> bool:
 
 
 def _encoded(
-    setup: Setup, model: PipelineModel, cache: Cache, progress: Progress, accelerator: Any
+    setup: Setup, model: LatentDiffusion, cache: Cache, progress: Progress, accelerator: Any
 ) -> tuple[Batches, Encoded | None]:
     """Return the batches to train on and the held-out likes; the processes share the encoding."""
     encoded = encoded_of(setup, model, cache)

@@ -20,6 +20,7 @@ from thumbtune import checksums
 from thumbtune.errors import note
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
+from thumbtune.models.noise_levels import words_of
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.log_ratio import relative
 from thumbtune.objective.protocol import traits_of
@@ -151,14 +152,15 @@ class Monitor:
         return whole
 
 
-def measure_base(training: Training, encoded: Encoded, folder: Path) -> None:
+def measure_base(training: Training, batches: Batches, folder: Path) -> None:
     """Measure how the base denoises a few images, write it into the run, and tell if it does not as one that learnt to.
 
     Call it in one process, while the reference is the base.
     """
     from thumbtune.evaluation.base_error import record_of
 
-    record = record_of(training.model, encoded, training.accelerator, training.settings.micro_batch)
+    drawn = words_of(training.model.process, batches.timestep_bias, batches.disliked_timesteps)
+    record = record_of(training.model, batches.encoded, training.accelerator, training.settings.micro_batch, drawn)
     if record is None:
         return
     write_text(folder / records.BASE, json.dumps(record, indent=1), durable=True)

@@ -101,7 +101,7 @@ def _tuned(
             checkpoint.save(training, folder)  # to go back to if all later ones are worse
         run.forget_stop(folder, setup.result)
         if not is_restored:
-            monitor.measure_base(training, batches.encoded, folder)
+            monitor.measure_base(training, batches, folder)
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows

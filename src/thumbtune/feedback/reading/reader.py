@@ -20,7 +20,7 @@ from thumbtune.feedback.reading.content import find_images
 from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_cells import file_of, image_in, is_web_address
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.reading.labels import ReadLabel, Scale, number_of
+from thumbtune.feedback.reading.labels import ReadLabel, Scale, notes_of, number_of
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.record import Record
@@ -107,7 +107,7 @@ class RowReader:
         """Return which column was read as what and which were left out."""
         scales = self.__dict__.get("_scales", {})  # none yet, if no row has a label
         labels = {name: scale.described() for name, scale in scales.items()}
-        lines = columns_read(self.columns, labels)
+        lines = columns_read(self.columns, labels) + notes_of(scales)
         if self._may_be_ids:
             lines.append(
                 f"Each prompt is one word with a number, such as {shown(self._may_be_ids)}; if these are names of "

@@ -318,6 +318,33 @@ def test_a_config_may_be_a_mapping_and_arguments_of_trl_are_answered(tmp_path: P
     assert "as Steep(beta=100)" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("option", "code", "words"),
+    [
+        ("logging_steps", "config-not-here", "steps.jsonl"),
+        ("remove_unused_columns", "config-not-here", "columns"),
+        ("lr_scheduler_type", "config-not-here", "cooldown"),
+        ("per_device_eval_batch_size", "config-not-here", "micro_batch"),
+        ("precompute_ref_log_probs", "config-not-here", "noise_draws=N"),
+        ("learning_rat", "recipe-unknown-option", "did you mean learning_rate?"),
+        ("max_step", "recipe-unknown-option", "did you mean max_steps?"),
+    ],
+)
+def test_options_of_trl_that_are_not_here_are_answered(option: str, code: str, words: str) -> None:
+    with refused(code, UsageError, naming=[option, words]):
+        Config("x", **{option: 1})
+
+
+def test_methods_of_trl_are_answered(tmp_path: Path) -> None:
+    trainer = Trainer(config={"output_dir": tmp_path / "run", "steps": 2})
+    with refused("trainer-no-argument", UsageError, naming=["resume_from_checkpoint", "trainer.train(resume=True)"]):
+        trainer.train(resume_from_checkpoint=True)
+    with refused("trainer-saves-itself", UsageError, naming=str(tmp_path / "run")):
+        trainer.save_model("elsewhere")
+    with refused("trainer-no-repository", UsageError, naming='push_to_hub("user/name")'):
+        trainer.push_to_hub()
+
+
 def test_an_import_that_fails_speaks_of_rows_and_not_of_the_command_line(tmp_path: Path) -> None:
     from thumbtune.runs.given_feedback import in_python, write_store
 

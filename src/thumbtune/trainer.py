@@ -176,7 +176,8 @@ class Trainer:
             UsageError: an option that training depends on was changed, or a scorer or a prompt is off.
             ThumbtuneError: the run is not finished, or something cannot be loaded or written.
         """
-        return evaluate_run(self.output_dir, {f"evaluate.{name}": value for name, value in settings.items()})
+        with python_api.in_words_of_python():
+            return evaluate_run(self.output_dir, {f"evaluate.{name}": value for name, value in settings.items()})
 
     def report(self) -> Path:
         """Write the page of the run, and return its path."""

@@ -267,7 +267,7 @@ def test_columns_of_other_names_lead_to_the_option(call: Call, images: Path, tmp
 def test_a_label_that_is_not_understood_is_shown(call: Call, images: Path, tmp_path: Path) -> None:
     (images / "t.csv").write_text("image,prompt,label\na.png,fox,meh\n")
     _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
-    assert "its label 'meh' is neither like nor dislike; give its meaning, as in --map-label 'meh=like'" in err
+    assert "its label 'meh' is neither like nor dislike; give its meaning, as in --map-label 'meh=skip'" in err
 
 
 def test_a_table_without_rows(call: Call, images: Path, tmp_path: Path) -> None:

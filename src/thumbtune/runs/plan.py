@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from thumbtune.errors import joined
+from thumbtune.errors import joined, plural
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.noise_levels import words_of
 from thumbtune.models.process import FlowProcess
@@ -131,7 +131,8 @@ def plan(setup: Setup) -> list[str]:
     encoding = build.encoding_of(recipe)
     count, each = len(setup.prompts), recipe.evaluate.per_prompt
     return [
-        f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
+        f"likes       {plural(liked, 'like')}, {plural(len(train) - liked, 'dislike')} to train on; "
+        f"{len(held_out):,} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
         f"objective   {', '.join([recipe.objective.name, *objective_options(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} {rows}: {shown:,} {rows}, "

@@ -35,6 +35,7 @@ YES = frozenset(word for word, liked in WORDS.items() if liked)
 NO = frozenset(word for word, liked in WORDS.items() if not liked)
 RATINGS = ("stars", "rating", "score")  # columns in which a 1 without any 0 is no label
 NUMBER_LABELS = {1.0: True, 0.0: False, -1.0: False}
+NEITHER = frozenset(map(plain, ("meh", "neutral", "ok", "okay", "so-so", "unsure", "mixed", "average", "medium", "?")))
 MAX_LABEL_LENGTH = MAX_PHRASE  # characters; a longer text is no label
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -175,7 +176,11 @@ def notes_of(scales: Mapping[str, Scale]) -> list[str]:
 
 
 def mapping_of(cell: object, meaning: str = LIKE) -> str:
-    """Return the value of --map-label that reads a cell, in quotes: the word as it is written, and a meaning."""
+    """Return the value of --map-label that reads a cell, in quotes: the word as it is written, and a meaning.
+
+    A word for neither, such as meh, is skipped.
+    """
+    meaning = SKIP if plain(cell) in NEITHER else meaning
     word = " ".join(str(cell)[:MAX_LABEL_LENGTH].replace(",", " ").replace("'", " ").split()) or "?"
     return f"'{word}={meaning}'"
 

@@ -169,7 +169,8 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
 def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: Path, form: str) -> None:
     assert call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[0] == 0
     code, out, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes", "--as", form)
-    assert code == 0 and "3 rows: 2 likes, 1 dislike; 0 skips are left out." in out, err
+    told = "each is a rater's latest vote on an image; earlier votes and 0 skips are left out."
+    assert code == 0 and f"3 rows: 2 likes, 1 dislike; {told}" in out, err
     code, out, err = call("import", tmp_path / "out", "--likes", tmp_path / "again")
     assert code == 0 and "3 rows: 2 likes, 1 dislike, 0 duplicates" in out, err
     with Store.open(tmp_path / "likes") as before, Store.open(tmp_path / "again") as after:

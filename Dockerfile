@@ -16,8 +16,12 @@ ARG TORCH_INDEX=""
 ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 COPY constraints.txt /install/
-# torch first, in a layer of its own: gigabytes that a change of Thumbtune does not move
-RUN pip install -c /install/constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
+# torch first, in a layer of its own: gigabytes that a change of Thumbtune does not move. With TORCH_INDEX torch alone
+# comes from there; then it fits the constraint (2.13.0+cpu is a 2.13.0), and the second line adds what it needs: from
+# PyPI, which has the versions of constraints.txt, and from TORCH_INDEX what only that has
+RUN torch="$(grep '^torch==' /install/constraints.txt)" \
+    && if [ -n "$TORCH_INDEX" ]; then pip install --no-deps --index-url "$TORCH_INDEX" "$torch"; fi \
+    && pip install -c /install/constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$torch"
 COPY --from=wheel /wheels /install/wheels
 RUN pip install -c /install/constraints.txt "$(ls /install/wheels/*.whl)${EXTRAS:+[$EXTRAS]}"
 

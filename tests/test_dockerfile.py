@@ -3,9 +3,13 @@
 No test here runs docker; tests/test_wheel.py builds the wheel from what the first stage copies.
 """
 
+import os
 import re
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 Line = tuple[str, str]
@@ -59,6 +63,25 @@ def test_a_wheel_is_built_in_the_first_stage_and_installed_in_the_second() -> No
     assert wheel[0] == ("FROM", "${BASE_IMAGE} AS wheel") and final[0] == ("FROM", "${BASE_IMAGE}")
     assert any(instruction == "RUN" and rest.startswith("pip wheel ") for instruction, rest in wheel)
     assert ("COPY", "--from=wheel /wheels /install/wheels") in final
+
+
+@pytest.mark.parametrize("index", ["", "https://torch.example/cpu"])
+def test_torch_alone_comes_from_its_index(index: str, tmp_path: Path) -> None:
+    """An index of torch lacks versions of constraints.txt, so it must never stand in for PyPI."""
+    line = next(rest for instruction, rest in LINES if instruction == "RUN" and "TORCH_INDEX" in rest)
+    pip = tmp_path / "pip"
+    pip.write_text('#!/bin/sh\nprintf "%s\\n" "$*"\n')
+    pip.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TORCH_INDEX": index}
+    line = line.replace("/install/constraints.txt", str(ROOT / "constraints.txt"))
+    ran = subprocess.run(["sh", "-ec", line], env=environment, capture_output=True, text=True, check=True)
+    torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+    constrained = f"install -c {ROOT / 'constraints.txt'}"
+    assert ran.stdout.splitlines() == (
+        [f"install --no-deps --index-url {index} {torch}", f"{constrained} --extra-index-url {index} {torch}"]
+        if index
+        else [f"{constrained} {torch}"]
+    )
 
 
 def test_arguments_are_declared_where_they_are_used() -> None:

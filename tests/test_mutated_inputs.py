@@ -66,7 +66,7 @@ def test_what_counts_as_a_fault(tmp_path: Path) -> None:
     def said(text: str, code: int) -> object:
         return lambda: print(text) or code
 
-    assert kind(said("thumbtune import\n3 rows: 1 likes, 2 dislikes", 0)) == "done"
+    assert kind(said("thumbtune import\n3 rows: 1 like, 2 dislikes", 0)) == "done"
     assert kind(said("thumbtune import\n3 rows: 0 likes, 0 dislikes", 0)) == "nothing done"
     assert kind(said("thumbtune recipe", 0)) == "nothing done" and kind(said("", 72), False) == "nothing done"
     assert kind(said("thumbtune: no", 2)) == "refused" and kind(said("Unexpected", 70)) == "traceback"

@@ -28,7 +28,7 @@ from thumbtune.runs.recipe import SHIPPED_RECIPES, read_recipe, recipe_options
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-LANGUAGES = {"", "bibtex", "console", "python", "sh", "text"}
+LANGUAGES = {"", "bibtex", "console", "python", "sh", "sql", "text"}  # sql: tests/feedback/test_server_roles.py
 # pages whose Python runs elsewhere: the test names the page
 PYTHON_RUN_BY = {
     "README.md": "tests/test_readme.py",

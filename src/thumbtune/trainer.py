@@ -148,14 +148,19 @@ class Trainer:
         tuned = tune(self.recipe, self.output_dir, progress, resume, objective=self.objective)
         yield from python_api.with_warnings(tuned, self.output_dir)
 
-    def train(self, resume: bool = False, progress: Progress = quiet) -> Step | None:
+    def train(self, resume: bool = False, progress: Progress = quiet, **others: Any) -> Step | None:
         """Train to the end, and return the last step; None if a resumed run had finished already.
 
         Raises:
-            UsageError: the folder holds another run.
+            UsageError: the folder holds another run, or an argument is one that TRL has.
             ThumbtuneError: a guard stopped the training, the feedback cannot be used, the model cannot be loaded, or
                 memory or disk ran out.
         """
+        for name in others:
+            instead = (
+                "it is resume here, as trainer.train(resume=True)" if "resume" in name else "it has resume and progress"
+            )
+            raise UsageError(f"train takes no {name}: {instead}.", code="trainer-no-argument")
         last = None
         for step in self.steps(resume, progress):
             last = step
@@ -171,7 +176,8 @@ class Trainer:
             UsageError: an option that training depends on was changed, or a scorer or a prompt is off.
             ThumbtuneError: the run is not finished, or something cannot be loaded or written.
         """
-        return evaluate_run(self.output_dir, {f"evaluate.{name}": value for name, value in settings.items()})
+        with python_api.in_words_of_python():
+            return evaluate_run(self.output_dir, {f"evaluate.{name}": value for name, value in settings.items()})
 
     def report(self) -> Path:
         """Write the page of the run, and return its path."""
@@ -185,13 +191,30 @@ class Trainer:
         """
         return python_api.load(self.output_dir, device)
 
-    def push_to_hub(self, repo: str, public: bool = False) -> str:
+    def save_model(self, *_: Any, **__: Any) -> None:
+        """Refuse to save, as TRL's trainers do: a training writes its result itself.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"A Trainer has no save_model: train writes the tuned weights into {self.output_dir} at its end, and "
+            "trainer.load() reads them.",
+            code="trainer-saves-itself",
+        )
+
+    def push_to_hub(self, repo: str | None = None, public: bool = False) -> str:
         """Upload the weights and the model card to the Hugging Face hub, and return the address.
 
         Raises:
             UsageError: the name is no name of a repository, or no token was given.
             ThumbtuneError: the run has not finished training, or the hub does not answer or refuses.
         """
+        if repo is None:
+            raise UsageError(
+                'push_to_hub needs the name of a repository; give it, as push_to_hub("user/name").',
+                code="trainer-no-repository",
+            )
         check_access(repo, "model", public)
         with gathered(self.output_dir, repo, public) as asked:
             return upload(asked)

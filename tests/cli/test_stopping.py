@@ -1,6 +1,6 @@
 """Ctrl-C: each command says whether the same command goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def test_a_duel_that_is_stopped_keeps_its_folder_and_goes_on(tmp_path: Path) -> 
             "Stopped; the same command without --fresh continues from there.\n",
         ),
         (["paper", "fig9"], "thumbtune.experiments.experiments.perform", "the same command continues from there.\n"),
-        (["generate", "a cat"], "thumbtune.runs.generate.generate_images", "writes none of them twice.\n"),
+        (["generate", "a cat"], "thumbtune.runs.generate.generate_images", "Stopped; no image was finished yet.\n"),
     ],
 )
 def test_ctrl_c_at_the_command_line(
@@ -68,3 +68,16 @@ def test_ctrl_c_at_the_command_line(
     monkeypatch.setattr(place, stopped)
     code, out, err = call(*words, "--out", tmp_path / "out")
     assert code == 130 and out == "" and err.endswith(sentence) and err.startswith("thumbtune: Stopped; ")
+
+
+def test_ctrl_c_after_the_first_image_names_its_folder(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_image(*given: Any, **named: Any) -> Iterator[Path]:
+        yield tmp_path / "out" / "a-cat-0.png"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("thumbtune.runs.generate.generate_images", one_image)
+    code, out, err = call("generate", "a cat", "--out", tmp_path / "out")
+    assert code == 130 and out.strip() == str(tmp_path / "out" / "a-cat-0.png")
+    assert f"images so far stay in {tmp_path / 'out'}; " in err and err.endswith("writes none of them twice.\n")

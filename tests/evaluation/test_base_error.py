@@ -154,7 +154,7 @@ def test_numbers_that_are_not_finite_are_left_out(
     bundled: Any, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundled, "predict", lambda x, t, c: torch.full_like(x, float("nan")), raising=False)
-    record = record_of(bundled, encoded, CPU, 8)
+    record = record_of(bundled, encoded, CPU, 8, "all times")
     assert record is not None and record["note"] is None
     assert all(level["relative"] is None and level["fit"] is None for level in record["levels"])
     assert json.loads(json.dumps(record, allow_nan=False)) == record and len(SIGMAS) == 3

@@ -263,12 +263,12 @@ def test_one_failed_gate_is_a_no_and_one_open_gate_no_yes(asked: str, expected: 
     ("open_", "never", "told"),
     [
         ("ab", "", "a and b cannot be decided yet."),
-        ("ab", "b", "a cannot be decided yet, and no number of prompts decides b, see below."),
-        ("ab", "ab", "no number of prompts decides a and b, see below."),
+        ("ab", "b", "a cannot be decided yet, and no number of prompts decides b (It says why)."),
+        ("ab", "ab", "no number of prompts decides a (It says why) and b (It says why)."),
     ],
 )
 def test_what_no_number_of_prompts_decides_is_not_open_yet(open_: str, never: str, told: str) -> None:
-    found = [gates.Gate(name, "open", "", undecidable=name in never) for name in open_]
+    found = [gates.Gate(name, "open", "It says why.", undecidable=name in never) for name in open_]
     assert gates.verdict([gates.Gate("c", "passed", ""), *found])["sentence"] == f"Not enough evidence: {told}"
     failed = gates.verdict([gates.Gate("c", "failed", ""), *found])
     assert failed["sentence"] == "Do not ship: c failed."

@@ -95,8 +95,9 @@ def test_trouble_is_listed_and_skipped(store: Store, table: Path, write_jsonl: W
 
 def test_strict_refuses_everything(store: Store, table: Path, write_jsonl: Write) -> None:
     damage(table, write_jsonl)
-    with refused("import-unusable-row", naming=("line 2", "nothing was imported")):
+    with refused("import-unusable-row", naming=("line 2", "nothing was imported")) as error:
         import_likes(table, store, strict=True)
+    assert str(error.value).count("metadata.jsonl") == 1
     assert store.counts() == EMPTY
     write_jsonl(*ROWS)
     assert kept(import_likes(table, store, strict=True)) == (1, 1)

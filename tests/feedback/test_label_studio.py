@@ -139,7 +139,7 @@ def test_ratings(uploads: Path) -> None:
     without = said(*tasks, folder=uploads)
     assert [liked for liked, _ in without] == [None] * 7
     assert without[0][1] == (
-        "its opinion 5 is a rating, not a label; give the lowest rating that is a like, as in --like-at 4"
+        "its opinion 5 is a rating, not a label; give the lowest rating that is a like, as in --like-at 7"
     )
 
 

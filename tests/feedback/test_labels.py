@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbtune.feedback.reading.labels import MAX_LABEL_LENGTH, NO, YES, Scale, number_of, stars_of, word_of
+from thumbtune.feedback.reading.labels import MAX_LABEL_LENGTH, NO, YES, Scale, mapping_of, number_of, stars_of, word_of
 
 
 def of(*column: object, like_at: float | None = None) -> list[bool | None]:
@@ -128,10 +128,13 @@ def why(*column: object, like_at: float | None = None) -> str | None:
     [
         ((0.25, 0.5), "0.5", "0.5"),
         ((1, 2, 5), "5", "4"),
-        (("★★☆", "★"), "2", "4"),
-        ((7, 10), "10", "7"),
+        (("★★☆", "★"), "2", "2"),
+        ((7, 10), "10", "10"),
         ((3, 95.5), "95.5", "70"),
-        ((-4, -2), "-2", "0.5"),
+        ((-4, -2), "-2", "-2"),
+        ((1, 1, 1, 2), "2", "2"),
+        ((3, 3), "3", "3"),
+        ((3, 11), "11", "11"),
     ],
 )
 def test_why_a_rating_is_no_thumb(column: tuple[object, ...], greatest: str, advice: str) -> None:
@@ -139,6 +142,13 @@ def test_why_a_rating_is_no_thumb(column: tuple[object, ...], greatest: str, adv
         f"its stars {column[0]!r} looks like a rating (of up to {greatest}), not a label; "
         f"give the lowest rating that is a like, as in --like-at {advice}"
     )
+
+
+def test_a_word_for_neither_is_to_be_skipped() -> None:
+    assert [mapping_of(word) for word in ("Meh", "OK", "so-so", "lovely")] == [
+        *("'Meh=skip'", "'OK=skip'", "'so-so=skip'", "'lovely=like'")
+    ]
+    assert mapping_of("meh", "dislike") == "'meh=skip'"
 
 
 def test_why_nothing_is_said_of_other_cells() -> None:

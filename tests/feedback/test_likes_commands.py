@@ -169,7 +169,8 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
 def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: Path, form: str) -> None:
     assert call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[0] == 0
     code, out, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes", "--as", form)
-    assert code == 0 and "3 rows: 2 likes, 1 dislike; 0 skips are left out." in out, err
+    told = "each is a rater's latest vote on an image; earlier votes and 0 skips are left out."
+    assert code == 0 and f"3 rows: 2 likes, 1 dislike; {told}" in out, err
     code, out, err = call("import", tmp_path / "out", "--likes", tmp_path / "again")
     assert code == 0 and "3 rows: 2 likes, 1 dislike, 0 duplicates" in out, err
     with Store.open(tmp_path / "likes") as before, Store.open(tmp_path / "again") as after:
@@ -267,7 +268,7 @@ def test_columns_of_other_names_lead_to_the_option(call: Call, images: Path, tmp
 def test_a_label_that_is_not_understood_is_shown(call: Call, images: Path, tmp_path: Path) -> None:
     (images / "t.csv").write_text("image,prompt,label\na.png,fox,meh\n")
     _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
-    assert "its label 'meh' is neither like nor dislike; give its meaning, as in --map-label 'meh=like'" in err
+    assert "its label 'meh' is neither like nor dislike; give its meaning, as in --map-label 'meh=skip'" in err
 
 
 def test_a_table_without_rows(call: Call, images: Path, tmp_path: Path) -> None:

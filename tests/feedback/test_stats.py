@@ -11,10 +11,12 @@ from thumbtune.feedback.stats import (
     Agreement,
     Balance,
     Rater,
+    chance_note,
     cohen_kappa,
     disagreement_note,
     fleiss_kappa,
     outlier,
+    raters_at_chance,
     stats_of,
 )
 from thumbtune.feedback.store.store import Store
@@ -158,6 +160,25 @@ def test_the_rater_who_agrees_least_is_named(store: Store, paint: Paint) -> None
             store.vote(image, "like" if liked else "dislike", rater=rater)
     note = disagreement_note(stats_of(store))
     assert note is not None and "; bob agrees least with the others (kappa -1.00 on average); train on" in note
+
+
+def test_a_rater_at_chance_is_named_beside_raters_who_agree(store: Store, paint: Paint) -> None:
+    """Ann, bob and dan agree always; cyd likes half of what they like, and half of the rest."""
+    for number in range(12):
+        image = store.add_image(paint(number), "fox")
+        for rater in ("ann", "bob", "cyd", "dan"):
+            liked = number // 2 % 2 == 0 if rater == "cyd" else number % 2 == 0
+            store.vote(image, "like" if liked else "dislike", rater=rater)
+    numbers = stats_of(store)
+    assert disagreement_note(numbers) is None and raters_at_chance(numbers.pairs) == [("cyd", 0, 0)]
+    note = chance_note(numbers)
+    assert note is not None and note.startswith("cyd (kappa 0.00 to 0.00) agrees with each other rater hardly more")
+
+
+def test_a_pair_and_a_few_images_name_no_rater() -> None:
+    few = [Agreement(first="a", second=other, images=9, agreed=4, kappa=0.0) for other in "bc"]
+    assert raters_at_chance(few) == []
+    assert raters_at_chance([Agreement(first="a", second="b", images=50, agreed=25, kappa=0.0)]) == []
 
 
 def test_the_mean_kappa_is_weighted_by_images_and_needs_three_raters() -> None:

@@ -235,6 +235,12 @@ def test_a_model_is_refused_before_its_weights_are_read_and_a_flow_model_gets_it
     assert isinstance(process, FlowProcess) and process.density == "mode" and process.shift == 3.0
     assert words_of(process) == "mode (scale 1.29), shifted by 3, weight cosmap"
     assert words_of(NoiseLevels(weighting="elbo").on(VP)) == "all 100 times equally often, weight elbo"
+    assert words_of(VP, 3.0, [0.5, 1.0]) == (
+        "all 100 times, high noise more often (timestep_bias 3), weight 1, dislikes only from 0.5 to 1 of the process"
+    )
+    assert words_of(FlowProcess(shift=3.0), 0.5) == (
+        "logit-normal (mean 0, deviation 1), shifted by 3, low noise more often (timestep_bias 0.5), weight 1"
+    )
 
 
 def test_runs_of_before_have_the_defaults(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_numbers_settings_and_the_command_are_there(usual: tuple[str, Page]) -> 
     for words in (
         "objective.beta", "5000", "hardware.gpu", "thumbtune train RUN/recipe.yaml",
         "load_lora_weights('RUN/lora.safetensors')",
-        "from_pretrained('bundled', torch_dtype=torch.float32)", "4 · 0 · 0",
+        "from_pretrained('bundled', dtype=torch.float32)", "4 · 0 · 0",
         "86%", "240 likes and 260 dislikes", "40 steps in 36 s", "1 image was left out of its step",
     ):  # fmt: skip
         assert words in page.text, words
@@ -244,9 +244,9 @@ def test_the_settings_are_those_of_the_evaluation_that_is_shown(run_folder: Path
 @pytest.mark.parametrize(
     ("model", "loaded"),
     [
-        ("tiny-emoji-64", 'from_pretrained(files("thumbtune") / "bundled" / "tiny-emoji-64", torch_dtype'),
-        ("/home/ann/models/mine", "from_pretrained('mine', torch_dtype"),
-        ("name/of-the-hub", "from_pretrained('name/of-the-hub', torch_dtype"),
+        ("tiny-emoji-64", 'from_pretrained(files("thumbtune") / "bundled" / "tiny-emoji-64", dtype'),
+        ("/home/ann/models/mine", "from_pretrained('mine', dtype"),
+        ("name/of-the-hub", "from_pretrained('name/of-the-hub', dtype"),
     ],
 )
 def test_no_page_shows_a_folder_of_this_machine(run_folder: Path, model: str, loaded: str) -> None:

@@ -179,6 +179,7 @@ def test_settings_that_are_rarely_meant_are_noted_before_and_while_they_train(
         code, out, err = call("train", *odd, "--out", tmp_path / "run", *words)
         assert code == 0, err
         assert "train.warmup of 8 and a train.cooldown of 0 exceed the 6 steps" in out
+        assert "train.warmup=0 and train.cooldown=1 fit." in out
         assert "A train.lr of 0.0001 " in out and "1e-07" in out
 
 

@@ -97,6 +97,13 @@ def test_a_name_that_tells_nothing_shows_no_defaults_as_the_models(call: Call, t
         refuse_unknown_family({"model": name, "train": {"weights": "full"}})
 
 
+def test_a_plan_names_the_owner_of_each_default() -> None:
+    assert [line.partition(" (")[0] for line in plan._defaults(Recipe())] == ["defaults    of beta auto"]
+    sdxl = Recipe(model="stabilityai/stable-diffusion-xl-base-1.0")
+    owners = [line.partition(" (")[0].removeprefix("defaults    of ") for line in plan._defaults(sdxl)]
+    assert set(owners) == {default.of for default in chosen_for_model(sdxl).values()} >= {SDXL}
+
+
 def test_no_training_begins_with_the_defaults_of_another_model() -> None:
     name = "Lykon/dreamshaper-8"
     recipe = read_recipe(None, [f"model={name}"])
@@ -146,7 +153,7 @@ def test_the_bundled_model_keeps_the_defaults_of_the_sections_but_for_beta_auto(
     bundled = Recipe(model=build.model_path("tiny-emoji-64"))
     assert bundled == Recipe(model=bundled.model, train=Recipe().train)
     assert set(chosen_for_model(bundled)) == set(OF_AUTO)
-    assert all("Default of beta auto: " in why for why in chosen_for_model(bundled).values())
+    assert all(why.sentence.startswith("Default of beta auto: ") for why in chosen_for_model(bundled).values())
 
 
 @pytest.mark.parametrize(
@@ -337,4 +344,4 @@ def test_a_transformer_draws_as_its_pipeline_and_trains_as_a_lora_of_its_size(
     assert family_of(recipe.model) == name
     assert (recipe.evaluate.guidance, recipe.evaluate.steps) == (guidance, steps)
     assert (recipe.train.lr, recipe.train.steps, recipe.objective.beta) == (1e-4, 500, "auto")
-    assert chosen_for_model(recipe)["evaluate.guidance"] == f"Default of {name}: as in diffusers' pipeline."
+    assert chosen_for_model(recipe)["evaluate.guidance"].sentence == f"Default of {name}: as in diffusers' pipeline."

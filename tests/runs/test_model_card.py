@@ -120,7 +120,13 @@ def test_the_snippet_for_the_bundled_model_has_lines_that_a_page_shows_whole(run
         'base = files("thumbtune") / "bundled" / "tiny-emoji-64"\n' in snippet and "from_pretrained(base, " in snippet
     )
     compile(snippet, "snippet", "exec")
-    assert "| precision | float32 |" in model_card.text_of(facts)
+    text = model_card.text_of(facts)
+    assert "| precision | float32 |" in text
+    for row in ("timestep_bias | 3: high noise more often", "disliked_timesteps | dislikes only from 0.5 to 1 of"):
+        assert f"| {row}" in text
+    assert "| gain_scale | 0.5: " in text and "`pip install thumbtune`" in text and "in the folder of this file" in text
+    text = model_card.text_of(replace(facts, repo="ann/mine", recipe=read_recipe(None, ["objective.beta=250"])))
+    assert not any(word in text for word in ("timestep_bias", "disliked_timesteps", "gain_scale", "in the folder of"))
 
 
 def test_the_snippet_for_a_checkpoint_in_one_file_loads_it_with_its_own_class(run: Path, tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_the_snippet_for_a_checkpoint_in_one_file_loads_it_with_its_own_class(ru
     compile(snippet, "snippet", "exec")
     assert "from diffusers import StableDiffusionPipeline\n" in snippet
     assert 'base = "my-base.safetensors"  # the base model: put its file here\n' in snippet
-    assert "pipeline = StableDiffusionPipeline.from_single_file(base, torch_dtype=" in snippet
+    assert "pipeline = StableDiffusionPipeline.from_single_file(base, dtype=" in snippet
 
 
 def test_a_card_tells_that_its_images_hardly_differ(call: Call, run: Path, tmp_path: Path) -> None:

@@ -237,6 +237,8 @@ def test_a_recipe_may_come_from_another_command() -> None:
         ("--mixed_precision", "train.precision"),
         ("--train.steps", "train.steps"),
         ("--train_data_dir", "likes"),
+        ("train.save_every", "train.checkpoint_every"),
+        ("train.learning_rate", "train.lr"),
         ("--nonsense-of-all-kinds", None),
     ],
 )

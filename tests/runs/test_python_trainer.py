@@ -318,6 +318,64 @@ def test_a_config_may_be_a_mapping_and_arguments_of_trl_are_answered(tmp_path: P
     assert "as Steep(beta=100)" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("option", "code", "words"),
+    [
+        ("logging_steps", "config-not-here", "steps.jsonl"),
+        ("remove_unused_columns", "config-not-here", "columns"),
+        ("lr_scheduler_type", "config-not-here", "cooldown"),
+        ("per_device_eval_batch_size", "config-not-here", "micro_batch"),
+        ("precompute_ref_log_probs", "config-not-here", "noise_draws=N"),
+        ("learning_rat", "recipe-unknown-option", "did you mean learning_rate?"),
+        ("max_step", "recipe-unknown-option", "did you mean max_steps?"),
+    ],
+)
+def test_options_of_trl_that_are_not_here_are_answered(option: str, code: str, words: str) -> None:
+    with refused(code, UsageError, naming=[option, words]):
+        Config("x", **{option: 1})
+
+
+@pytest.mark.parametrize(
+    ("sentence", "in_words"),
+    [
+        ("add likes, as with `thumbtune import FOLDER --label like`.", "add likes to the feedback."),
+        (
+            "x has no likes; import some with `thumbtune import FOLDER --likes x`.",
+            "x has no likes; add rows with a label to the feedback.",
+        ),
+        ("continue with --resume --set train.guards=false.", "continue with resume=True and guards=False."),
+        (
+            "--set train.lr=0: too low; with --set evaluate.scorers=red.",
+            "train.lr=0: too low; with evaluate.scorers=red.",
+        ),
+    ],
+)
+def test_errors_of_python_name_no_option_of_the_command_line(sentence: str, in_words: str) -> None:
+    from thumbtune.runs.python_api import in_words_of_python
+
+    with refused("some-code", UsageError) as error, in_words_of_python():
+        raise UsageError(sentence, code="some-code")
+    assert str(error.value) == in_words
+
+
+def test_labels_of_two_types_are_refused_with_the_row_and_both_types() -> None:
+    from thumbtune.runs.given_feedback import dataset_of
+
+    rows = [{"image": b"", "prompt": "a cat", "label": label} for label in (None, True, False, "like")]
+    with refused("feedback-mixed-labels", UsageError, naming=["row 4", "'like'", "str", "row 2", "bool"]):
+        dataset_of(rows)
+
+
+def test_methods_of_trl_are_answered(tmp_path: Path) -> None:
+    trainer = Trainer(config={"output_dir": tmp_path / "run", "steps": 2})
+    with refused("trainer-no-argument", UsageError, naming=["resume_from_checkpoint", "trainer.train(resume=True)"]):
+        trainer.train(resume_from_checkpoint=True)
+    with refused("trainer-saves-itself", UsageError, naming=str(tmp_path / "run")):
+        trainer.save_model("elsewhere")
+    with refused("trainer-no-repository", UsageError, naming='push_to_hub("user/name")'):
+        trainer.push_to_hub()
+
+
 def test_an_import_that_fails_speaks_of_rows_and_not_of_the_command_line(tmp_path: Path) -> None:
     from thumbtune.runs.given_feedback import in_python, write_store
 

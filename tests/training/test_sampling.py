@@ -51,8 +51,8 @@ def test_pairs_of_one_kind_of_thumb_say_which_is_missing(liked: list[bool], name
     ("liked", "share", "code", "named"),
     [
         ([True, True], 0.8, "likes-no-dislikes", ["2 likes and 0 dislikes", 0.8, "sft", "train.validation_share=0"]),
-        ([False], 0.8, "likes-no-likes", ["0 likes and 1 dislikes", "train.validation_share=0"]),
-        ([False], 1.0, "likes-no-likes", ["0 likes and 1 dislikes", "train.validation_share=0"]),
+        ([False], 0.8, "likes-no-likes", ["0 likes and 1 dislike", "train.validation_share=0"]),
+        ([False], 1.0, "likes-no-likes", ["0 likes and 1 dislike", "train.validation_share=0"]),
     ],
 )
 def test_a_kind_of_label_that_is_missing_is_named_with_what_helps(

@@ -157,7 +157,8 @@ def _print_balance(report: "ImportReport") -> None:
         meaning = "like" if report.disliked and not report.liked else "dislike" if one_sided else "like"
         mapping = ",".join(mapping_of(word, meaning).strip("'") for word, _ in first)
         is_read = plural(number, "label was not read", "labels were not read")
-        say(f"{is_read}: {words}. Give their meaning (like, dislike or skip), as in --map-label '{mapping}'.")
+        its = "its" if number == 1 else "their"
+        say(f"{is_read}: {words}. Give {its} meaning (like, dislike or skip), as in --map-label '{mapping}'.")
 
 
 def _print_withdrawn(report: "ImportReport", correct: bool) -> None:

@@ -226,7 +226,7 @@ def stats(
     """Show the number of likes and dislikes, their balance, and the agreement of raters."""
     from thumbtune.cli.event_log import opened_log
     from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
-    from thumbtune.feedback.stats import disagreement_note, stats_of
+    from thumbtune.feedback.stats import chance_note, disagreement_note, stats_of
     from thumbtune.feedback.store.store import Store
 
     log = opened_log(likes, columns, words, like_at, root)
@@ -237,8 +237,8 @@ def stats(
         counts(section)
     if (more := len(numbers.pairs) - MAX_PRINTED) > 0:
         say(f"  ... and {plural(more, 'more pair')} of raters")
-    if (apart := disagreement_note(numbers)) is not None:
-        say(apart)
+    for sentence in filter(None, (disagreement_note(numbers), chance_note(numbers))):
+        say(sentence)
     if few:
         say(few)
 
@@ -303,15 +303,17 @@ def export_(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="Write one label for each image, by majority, unanimous, ... Default: one row for each vote."
+            help="Write one label for each image, by majority, unanimous, ... Default: a row for each rater's latest "
+            "vote on an image."
         ),
     ] = None,
     names: Annotated[
         bool, typer.Option("--names", help="Write the names of raters instead of pseudonyms such as rater-7f3a....")
     ] = False,
 ) -> None:
-    """Write all likes, with their images, into a folder that Thumbtune and other programs can read.
+    """Write each rater's latest like or dislike on an image, with the image, for Thumbtune and other programs.
 
+    It is no backup: earlier votes, undos, skips and images without a vote stay in the store.
     Raters get pseudonyms. Their reasons, the prompts, times and the metadata inside images stay as they are.
     """
     from thumbtune.feedback.exporters.export import export
@@ -320,7 +322,8 @@ def export_(
     with Store.open(likes, create=False) as store:
         report = export(store, out, form, policy=policy, names=names, progress=lambda rows: bar(rows, "Exporting"))
     without = f", {plural(report.undecided, 'image')} without a label" if policy else ""
-    without += "" if policy else f"; {plural(report.skips, 'skip is', 'skips are')} left out"
+    skips = plural(report.skips, "skip", "skips")
+    without += "" if policy else f"; each is a rater's latest vote on an image; earlier votes and {skips} are left out"
     labels = f"{plural(report.likes, 'like')}, {plural(report.dislikes, 'dislike')}"
     say(f"{plural(report.rows, 'row')}: {labels}{without}.")
     say(f"The export is in {out}. Import it into another store: thumbtune import {quote(str(out))} --likes fresh")

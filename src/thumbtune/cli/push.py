@@ -44,7 +44,10 @@ def push_likes(
     public: Public = False,
     policy: Annotated[
         str | None,
-        typer.Option(help="Push one label for each image, by majority, unanimous, ... Default: one row for each vote."),
+        typer.Option(
+            help="Push one label for each image, by majority, unanimous, ... Default: a row for each rater's latest "
+            "vote on an image."
+        ),
     ] = None,
     names: Annotated[bool, typer.Option("--names", help="Push the names of raters instead of pseudonyms.")] = False,
     with_text: Annotated[
@@ -54,7 +57,7 @@ def push_likes(
     license: Annotated[str | None, typer.Option(help="The licence of the data set, such as cc0-1.0.")] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Upload all likes with their images to a data set on the Hugging Face hub.
+    """Upload each rater's latest like or dislike on an image, with the image, to a data set on the Hugging Face hub.
 
     Raters get pseudonyms. Reasons, sources, paths and the metadata inside images are left out, prompts stay.
     """

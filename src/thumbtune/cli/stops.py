@@ -1,6 +1,6 @@
 """What Ctrl-C and SIGTERM leave of a command, in its own words: whether the same command goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from thumbtune.errors import Interrupted
@@ -9,8 +9,8 @@ OWN_WORDS = "grid-stopped"  # the code of a stop that tells the same of a comman
 
 
 @contextmanager
-def stopping(sentence: str) -> Iterator[None]:
-    """Tell a stop inside the `with` block by this sentence.
+def stopping(sentence: str | Callable[[], str]) -> Iterator[None]:
+    """Tell a stop inside the `with` block by this sentence, or by the one that is made at the stop.
 
     A part of the block may tell of its own command, as a training does of --resume, which the command here lacks.
 
@@ -22,6 +22,6 @@ def stopping(sentence: str) -> Iterator[None]:
     except Interrupted as stop:
         if stop.code == OWN_WORDS:
             raise
-        raise type(stop)(sentence, code="command-stopped") from stop
+        raise type(stop)(sentence if isinstance(sentence, str) else sentence(), code="command-stopped") from stop
     except KeyboardInterrupt as stop:
-        raise Interrupted(sentence, code="command-stopped") from stop
+        raise Interrupted(sentence if isinstance(sentence, str) else sentence(), code="command-stopped") from stop

@@ -107,6 +107,7 @@ def model_options(given: Mapping[str, Any]) -> Any:
 
 
 AGAIN = "Stopped; images so far stay in {out}; the same command begins again and writes none of them twice."
+NONE_YET = "Stopped; no image was finished yet."
 SHIPPED = (
     "A YAML recipe, or a shipped one: chroma, flux, flux2, klein, krea2, ltx, lumina2, paper, paper-sd21, pixart, "
     "qwen-image, sana, sd3, sdxl, wan or z-image."
@@ -234,10 +235,16 @@ def generate(
     sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     by = Generator(model=model, tuned=tuned, options=model_options(given))
-    with nullcontext() if likes is None else Store.open(likes) as store, stopping(AGAIN.format(out=out)):
+    finished = False
+
+    def told() -> str:
+        return AGAIN.format(out=out) if finished else NONE_YET
+
+    with nullcontext() if likes is None else Store.open(likes) as store, stopping(told):
         paths = generate_images(pairs, sampler, out, bar, by)
         named = ((prompt, path) for (prompt, _), path in zip(pairs, paths, strict=True))
         for path in paths if store is None else stored(named, store):
+            finished = True
             say(str(path))
     if store is not None:
         say(f"Put {plural(len(pairs), 'image')} into {store.name} without a vote. Next: {_studio_of(likes)}")

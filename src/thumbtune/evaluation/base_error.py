@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from thumbtune.memory import in_parts
-from thumbtune.models.noise_levels import snr_of, time_of, words_of
+from thumbtune.models.noise_levels import snr_of, time_of
 from thumbtune.models.protocol import Model
 from thumbtune.training.cache import is_finite
 from thumbtune.training.encoded import Encoded
@@ -137,15 +137,20 @@ def sentence_of(levels: Sequence[Level], images: int) -> str | None:
     return None
 
 
-def record_of(model: Model, encoded: Encoded, accelerator: Accelerator, at_once: int) -> dict[str, Any] | None:
-    """Return what a run keeps of the measurement; None without an image that is encoded as finite numbers."""
+def record_of(
+    model: Model, encoded: Encoded, accelerator: Accelerator, at_once: int, noise_levels: str
+) -> dict[str, Any] | None:
+    """Return what a run keeps of the measurement; None without an image that is encoded as finite numbers.
+
+    noise_levels: how the training draws them, in words
+    """
     images = len(measured_rows(encoded))
     if not images:
         return None
     levels = base_levels(model, encoded, accelerator, at_once)
     return {
         "images": images,
-        "noise_levels": words_of(model.process),
+        "noise_levels": noise_levels,
         "levels": [asdict(level) for level in levels],
         "note": sentence_of(levels, images),
     }

@@ -58,11 +58,13 @@ def verdict(gates: Sequence[Gate]) -> dict[str, str]:
     """Return the decision of some gates, one of three, and its sentence."""
     failed = [gate.name for gate in gates if gate.answer == "failed"]
     unknown = [gate.name for gate in gates if gate.answer == "open" and not gate.undecidable]
-    undecidable = [gate.name for gate in gates if gate.answer == "open" and gate.undecidable]
+    undecidable = [
+        f"{gate.name} ({gate.sentence.rstrip('.')})" for gate in gates if gate.answer == "open" and gate.undecidable
+    ]
     if failed:
         return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {joined(failed)} failed."}
     if unknown or undecidable or not gates:
-        never = f"no number of prompts decides {joined(undecidable)}, see below" if undecidable else ""
+        never = f"no number of prompts decides {joined(undecidable)}" if undecidable else ""
         yet = f"{joined(unknown or ['gain'])} cannot be decided yet" if unknown or not undecidable else ""
         why = ", and ".join(filter(None, [yet, never]))
         return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {why}."}

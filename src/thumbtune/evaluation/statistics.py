@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, plural
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -135,7 +135,8 @@ def auc(score: ArrayLike, liked: ArrayLike) -> float:
     likes, dislikes = int(labels.sum()), int((~labels).sum())
     if not likes or not dislikes:
         raise ThumbtuneError(
-            f"An AUC needs likes and dislikes, but got {likes} likes and {dislikes} dislikes; add the missing kind.",
+            f"An AUC needs likes and dislikes, but got {plural(likes, 'like')} and "
+            f"{plural(dislikes, 'dislike')}; add the missing kind.",
             code="statistics-bad-input",
         )
     rank_sum = rankdata(values)[labels].sum()

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from thumbtune.duels.evaluate import Evaluation, evaluate
-from thumbtune.errors import UsageError
+from thumbtune.errors import UsageError, plural
 from thumbtune.evaluation.gates import line_of
 from thumbtune.evaluation.scorers.style_classifier import SMALL, StyleClassifier
 from thumbtune.evaluation.scorers.tastes import TASTES, redden
@@ -215,7 +215,10 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     with Store.open(folder / "likes") as store:
         report = import_likes(folder / "thumbs", store, progress=lambda rows: progress(list(rows), "Importing labels"))
         counts = store.counts()
-    say(f"     {counts.likes} likes and {counts.dislikes} dislikes ({report.duplicates} were stored already).")
+    say(
+        f"     {plural(counts.likes, 'like')} and {plural(counts.dislikes, 'dislike')} "
+        f"({report.duplicates} were stored already)."
+    )
     write_text(folder / "prompts.txt", "\n".join(prompt_of(c) for c in concepts()["unrated"]) + "\n")
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
     story = {"source": "the demo's folder of labels", "simulated": person.sentence}

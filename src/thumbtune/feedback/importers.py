@@ -308,10 +308,13 @@ class _Intake:
         """
         if not self.strict:
             return
-        skipped = self.report.skipped or [(where, why) for _, where, why in sorted(self._skipped)]
-        if skipped:
-            where, why = skipped[0]
-            raise ThumbtuneError(f"{name}: {where}: {why}; nothing was imported.", code="import-unusable-row")
+        if self._skipped:
+            self.flush()  # a row before it may be one that only storing refuses; all is rolled back anyway
+        if self.report.skipped:
+            where, why = self.report.skipped[0]
+            file = Path(name).name
+            place = f"{name}{where.removeprefix(file)}" if file and where.startswith(f"{file},") else f"{name}: {where}"
+            raise ThumbtuneError(f"{place}: {why}; nothing was imported.", code="import-unusable-row")
 
     def refuse_nothing(self, name: str) -> None:
         """Refuse a source that changes nothing and has no row to leave out on purpose.

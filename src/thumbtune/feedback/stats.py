@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING, Protocol
 
-from thumbtune.errors import plural
+from thumbtune.errors import joined, plural
 from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy
 from thumbtune.feedback.quoting import named
 
@@ -143,6 +143,32 @@ def disagreement_note(stats: Stats) -> str | None:
         f"rated are liked by some and disliked by others{apart}; train on the labels of one rater "
         "(label_policy=rater:NAME), or on those that nobody contradicts (label_policy=unanimous)."
     )
+
+
+def chance_note(stats: Stats) -> str | None:
+    """Return which raters agree with each other one hardly more often than by chance, where the rest agree; or None."""
+    odd = raters_at_chance(stats.pairs)
+    if not odd or disagreement_note(stats) is not None:
+        return None
+    told = [f"{named(name)} (kappa {low:z.2f} to {high:z.2f})" for name, low, high in odd]
+    agree, these = ("agrees", "this rater's") if len(odd) == 1 else ("agree", "these raters'")
+    return (
+        f"{joined(told)} {agree} with each other rater hardly more often than by chance (kappa up to {SLIGHT:g}, on "
+        f"{MIN_SHARED} images or more); look at {these} votes, or let the others outvote them "
+        "(label_policy=majority)."
+    )
+
+
+def raters_at_chance(pairs: Sequence[Agreement]) -> list[tuple[str, float, float]]:
+    """Return each rater whose kappa is at most `SLIGHT` with every other, and the lowest and highest of these kappas.
+
+    Only pairs with `MIN_SHARED` images count, and only raters with two such pairs: of two raters, either may err.
+    """
+    kappas: dict[str, list[float]] = {}
+    for pair in pairs:
+        for name in (pair.first, pair.second) if pair.kappa is not None and pair.images >= MIN_SHARED else ():
+            kappas.setdefault(name, []).append(pair.kappa or 0.0)
+    return [(name, min(own), max(own)) for name, own in sorted(kappas.items()) if len(own) > 1 and max(own) <= SLIGHT]
 
 
 def outlier(pairs: Sequence[Agreement]) -> tuple[str, float] | None:

@@ -11,6 +11,7 @@ A weight multiplies each squared error, and so the log-ratio of kto, bco and dpo
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -140,8 +141,11 @@ def refused_levels(option: str, model: str) -> UsageError:
     )
 
 
-def words_of(process: Process) -> str:
-    """Return how a process draws and weighs noise levels, for people.
+def words_of(process: Process, bias: float = 1.0, disliked: Sequence[float] = (0.0, 1.0)) -> str:
+    """Return how a process draws and weighs noise levels in a training, for people.
+
+    bias:     `train.timestep_bias`
+    disliked: `train.disliked_timesteps`
 
     >>> words_of(FlowProcess(shift=3.0))
     'logit-normal (mean 0, deviation 1), shifted by 3, weight 1'
@@ -149,10 +153,14 @@ def words_of(process: Process) -> str:
     names = {weighting: name for name, weighting in WEIGHTINGS.items()}
     named = getattr(process, "weighting", None)
     weight = "weight 1" if named is None else f"weight {names.get(named, 'of its own')}"
+    biased = "" if bias == 1 else f", {'high' if bias > 1 else 'low'} noise more often (timestep_bias {bias:g})"
+    low, high = disliked
+    if (low, high) != (0, 1):
+        weight += f", dislikes only from {low:g} to {high:g} of the process"
     if isinstance(process, VPProcess):
-        return f"all {len(process.alphas_cumprod):,} times equally often, {weight}"
+        return f"all {len(process.alphas_cumprod):,} times{biased or ' equally often'}, {weight}"
     if not isinstance(process, FlowProcess):
-        return weight
+        return f"{weight}{biased}"
     about = {
         "uniform": "uniform",
         "logit-normal": f"logit-normal (mean {process.logit_mean:g}, deviation {process.logit_std:g})",
@@ -160,4 +168,4 @@ def words_of(process: Process) -> str:
     }[process.density]
     shift = process.shift
     shifted = f"shifted by {shift:g}" if isinstance(shift, float | int) else "shifted by the size of each image"
-    return f"{about}, {shifted}, {weight}"
+    return f"{about}, {shifted}{biased}, {weight}"

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from thumbtune.distributed import team
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.feedback.clips import is_clip
 from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note, often_shown_note
 from thumbtune.feedback.likes import Split, image_of
@@ -74,7 +74,7 @@ def check_enough(recipe: Recipe, objective: Objective, parts: Split) -> None:
 
 def _what_is_missing(likes: int, dislikes: int, missing: str, held_out: int, share: float) -> str:
     """Return what is left to train on, and what to do about the missing kind of label."""
-    left = f"{likes} likes and {dislikes} dislikes are left to train on"
+    left = f"{plural(likes, 'like')} and {plural(dislikes, 'dislike')} are left to train on"
     if held_out:
         return (
             f"{left}, since the {held_out} other {missing} are of held-out prompts; add {missing} of other prompts, or "
@@ -108,10 +108,22 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     notes = [few or often_shown_note(len(parts.train), recipe.train.steps, recipe.train.batch)]
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
+    notes.append(one_kind_note(parts.held_out["label"]) if both and recipe.train.validate_every else None)
     notes.append(distilled_note(build.model_path(recipe.model)))
     prompts = [*parts.train["prompt"], *parts.held_out["prompt"], recipe.evaluate.negative_prompt]
     about_prompts = prompt_notes(prompts, build.encoding_of(recipe), build.model_path(recipe.model))
     return [*(note for note in notes if note), *about_prompts]
+
+
+def one_kind_note(held_out: Sequence[bool]) -> str | None:
+    """Return that no agreement is measured, where all held-out labels are of one kind; None without any."""
+    if not held_out or len(set(held_out)) > 1:
+        return None
+    kind, other = ("like", "dislike") if held_out[0] else ("dislike", "like")
+    return (
+        f"All held-out labels are {kind}s ({len(held_out)}), so no agreement is measured while training: give a "
+        f"{other} to images of more prompts, or hold out more with train.validation_share."
+    )
 
 
 def likes_notes(likes: Any, clips: bool = False) -> list[str]:
@@ -191,6 +203,7 @@ def settings_notes(recipe: Recipe) -> list[str]:
     if train.warmup + train.cooldown > train.steps + 1:
         notes.append(
             f"A train.warmup of {train.warmup} and a train.cooldown of {train.cooldown} exceed the {train.steps} "
-            "steps, so the learning rate never reaches train.lr."
+            f"steps, so the learning rate never reaches train.lr; train.warmup={train.steps // 10} and "
+            f"train.cooldown={train.steps // 5} fit."
         )
     return notes

@@ -8,7 +8,7 @@ defaults of the sections; of a name that tells nothing, nobody is shown these as
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ class Default:
     value: Any
     because: str
     of: str = ""
+
+    def owned_by(self, family: str | None) -> "Default":
+        """Return this default with its owner: what it is a default of, or else the family of the model."""
+        return replace(self, of=self.of or family or "this model")
+
+    @property
+    def sentence(self) -> str:
+        """Return the default's owner and reason."""
+        return f"Default of {self.of}: {self.because}."
 
 
 PAPER = "as in the paper"

@@ -6,12 +6,12 @@ Columns are those of an import: image, prompt, label (true: liked), and rater, w
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from thumbtune.errors import ThumbtuneError, UsageError, note, plural
+from thumbtune.errors import ThumbtuneError, UsageError, note, plural, shown
 from thumbtune.feedback.bars import without_bars
 from thumbtune.feedback.import_report import ImportReport
 from thumbtune.feedback.importers import import_likes
@@ -38,6 +38,13 @@ IN_PYTHON = tuple(
             r"put the image into the folder, or give the folder that contains the image, as in --root \w+",
             "give a file below the working folder, or the image itself",
         ),
+        (r", as with `thumbtune import FOLDER --label \w+`", " to the feedback"),
+        (r"import some with `thumbtune import [^`]*`", "add rows with a label to the feedback"),
+        (r"import it with `thumbtune import [^`]*`", "import it with thumbtune.feedback.importers.import_likes"),
+        (r"with --resume --set train\.guards=false", "with resume=True and guards=False"),
+        (r"with --resume\b", "with resume=True"),
+        (r", with --set\b", ", as an option"),
+        (r"--set (?=[a-z_.]+[=:])", ""),
         (r"it names no image; fill in file_name", "it has no image; give a file, a Pillow image or its bytes"),
     )
 )
@@ -64,6 +71,7 @@ def dataset_of(feedback: Any) -> Any:
                 "label.",
                 code="feedback-empty",
             )
+        _check_labels(rows)
         feedback = Dataset.from_list(rows)
     names = feedback.column_names
     if IMAGE not in names and COMPLETION in names:
@@ -75,6 +83,26 @@ def dataset_of(feedback: Any) -> Any:
             code="feedback-no-column",
         )
     return feedback
+
+
+def _check_labels(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse labels of several types, which no column of a data set can hold.
+
+    Raises:
+        UsageError: two rows have labels of two types; it names the rows, from 1 on, and the types.
+    """
+    first: tuple[int, type] | None = None
+    for number, row in enumerate(rows, start=1):
+        label = row.get("label")
+        if label is None:
+            continue
+        first = first or (number, type(label))
+        if type(label) is not first[1]:
+            raise UsageError(
+                f"The label of row {number} of the feedback, {shown(label)}, is of the type {type(label).__name__}, "
+                f"and that of row {first[0]} of the type {first[1].__name__}; make all of them True or False.",
+                code="feedback-mixed-labels",
+            )
 
 
 def store_of(feedback: Any, run: Path) -> str:

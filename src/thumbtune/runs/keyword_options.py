@@ -4,6 +4,7 @@ A keyword is an option of a recipe by the last part of its name (`lr` is train.l
 25}`), or the name that TRL has for the same thing. What TRL counts otherwise is refused with our option.
 """
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,16 @@ OF_TRL = {  # each means the same, in the same unit
     "save_total_limit": "train.keep_checkpoints",
     "eval_steps": "train.validate_every",
 }
+NOT_HERE = {  # what is done here in place of an option of TRL
+    "logging_steps": "each step is written to steps.jsonl and sent to the trackers of report_to",
+    "logging_strategy": "each step is written to steps.jsonl and sent to the trackers of report_to",
+    "remove_unused_columns": "columns that are not known are left out of the run, and of your data set nothing changes",
+    "lr_scheduler_type": "the learning rate rises over warmup steps, stays, and falls over cooldown steps",
+    "per_device_eval_batch_size": "held-out images go through the network micro_batch at once, as in training",
+    "precompute_ref_log_probs": "noise_draws=N computes the reference's errors once, for N draws of noise an image",
+}
 PRECISIONS = ("bf16", "fp16")  # in TRL true or false
+MIN_SPELLING = 0.85  # similarity of a misspelt name and the one that it stands for
 SECTIONS = ("lora", "objective", "prompts", "train", "evaluate", "gates")
 OF_TRAINER = {"model": "model", "likes": "feedback"}  # what the Trainer is given
 
@@ -96,6 +106,13 @@ def _known(name: str, as_written: str) -> str:
     known = recipe_options()
     if name in known or name in RENAMED:
         return name
+    if name in NOT_HERE:
+        raise UsageError(f"Config takes no {as_written}: {NOT_HERE[name]}.", code="config-not-here")
+    if "." not in name and (close := difflib.get_close_matches(name, [*OF_TRL, *PRECISIONS], 1, MIN_SPELLING)):
+        raise UsageError(
+            f"Config takes no {as_written}; did you mean {close[0]}? `thumbtune recipe` lists all options.",
+            code="recipe-unknown-option",
+        )
     section, _, last = name.rpartition(".")
     near = our_name(name, list(known))
     if section and (near is None or near.startswith("-")):

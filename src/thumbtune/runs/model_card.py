@@ -152,13 +152,23 @@ def _parts(facts: Facts) -> Iterator[str]:
     if facts.images:
         yield "Before on the left and after on the right, of one prompt and seed each:"
         yield "\n".join(f"![{_alt(prompt)}]({file})" for prompt, file in facts.images)
-    yield "## Use it\n\n```python\n" + snippet_of(facts) + "\n```"
+    yield "## Use it\n\n" + _before_snippet(facts) + "\n\n```python\n" + snippet_of(facts) + "\n```"
     if prefix := run.prompt_prefix_of(facts.run):
         yield f'Begin every prompt with "{prefix}, ", which training put before the prompts of good images.'
     yield "## Data\n\n" + _data(facts)
     yield "## Training\n\n" + _training(facts)
     yield "## Results\n\n" + "\n".join(_results(facts))
     yield "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(facts))
+
+
+def _before_snippet(facts: Facts) -> str:
+    """Return what the example needs: its libraries, and without a repository the folder of the card."""
+    own = is_bundled_model(facts.recipe.model)
+    needs = (
+        "`pip install thumbtune`, which brings the base model" if own else "`pip install diffusers transformers peft`"
+    )
+    place = "" if facts.repo is not None else " Run it in the folder of this file: `.` and `..` begin there."
+    return f"It needs {needs}.{place}"
 
 
 def snippet_of(facts: Facts) -> str:
@@ -177,12 +187,12 @@ def snippet_of(facts: Facts) -> str:
         kind = _class_of(facts.result)
         lines[-1] += f", {kind}"
         folder = json.dumps(facts.repo or f"../{facts.result.name}")
-        lines += ["", f"{facts.result.name} = {kind}.from_pretrained({folder}, torch_dtype=torch.{dtype})"]
+        lines += ["", f"{facts.result.name} = {kind}.from_pretrained({folder}, dtype=torch.{dtype})"]
         more = f", {facts.result.name}={facts.result.name}"
     lines += [
         "",
         *([own] if own else []),
-        f"pipeline = {pipeline}.{load}({base}, torch_dtype=torch.{dtype}{more})",
+        f"pipeline = {pipeline}.{load}({base}, dtype=torch.{dtype}{more})",
     ]
     if facts.is_lora:
         lines.append(f'pipeline.load_lora_weights({place}, weight_name="{build.LORA_RESULT.name}")')
@@ -274,6 +284,7 @@ def _training(facts: Facts) -> str:
         if facts.is_lora
         else "all of the network",
         "share of likes in a batch": f"{train.liked_share:g}",
+        **_noise_and_gain(recipe),
         "precision": {"no": "float32"}.get(train.precision, train.precision),
         "seed": str(recipe.seed),
     }
@@ -281,6 +292,19 @@ def _training(facts: Facts) -> str:
         found = records.read_environment(facts.run).get("versions", {}).get(name)
         rows |= {name: str(found)} if found else {}
     return "\n".join(["| option | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _noise_and_gain(recipe: Recipe) -> dict[str, str]:
+    """Return the rows of options that a default may have moved, where they are not neutral."""
+    low, high = recipe.train.disliked_timesteps
+    rows = {}
+    if (bias := recipe.train.timestep_bias) != 1:
+        rows["timestep_bias"] = f"{bias:g}: {'high' if bias > 1 else 'low'} noise more often"
+    if (low, high) != (0, 1):
+        rows["disliked_timesteps"] = f"dislikes only from {low:g} to {high:g} of the process (1 is pure noise)"
+    if (scale := recipe.objective.gain_scale) != 1:
+        rows["gain_scale"] = f"{scale:g}: the factor of the gains to which beta auto moves"
+    return rows
 
 
 def _results(facts: Facts) -> Iterator[str]:

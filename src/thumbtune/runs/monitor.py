@@ -20,6 +20,7 @@ from thumbtune import checksums
 from thumbtune.errors import note
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
+from thumbtune.models.noise_levels import words_of
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.shards import local
 from thumbtune.objective.log_ratio import relative
@@ -162,17 +163,19 @@ class Monitor:
         return whole
 
 
-def measure_base(training: Training, encoded: Encoded, folder: Path) -> None:
+def measure_base(training: Training, batches: Batches, folder: Path) -> None:
     """Measure how the base denoises a few images, write it into the run, and tell if it does not as one that learnt to.
 
     Call it in all processes, while the reference is the base; the first one measures.
     """
     from thumbtune.evaluation.base_error import record_of
 
+    drawn = words_of(training.model.process, batches.timestep_bias, batches.disliked_timesteps)
     record = None
     with training.lockstep.shared(training.model.reference):
         if training.accelerator.is_main_process:
-            record = record_of(training.model, encoded, training.accelerator, training.settings.micro_batch)
+            at_once = training.settings.micro_batch
+            record = record_of(training.model, batches.encoded, training.accelerator, at_once, drawn)
     if record is None:
         return
     write_text(folder / records.BASE, json.dumps(record, indent=1), durable=True)

@@ -103,6 +103,9 @@ def our_name(name: str, options: Collection[str]) -> str | None:
         return plain
     if word in last and plain == word:
         return last[word]
+    section = plain.rpartition(".")[0]
+    if section and word in OURS and OURS[word].startswith(f"{section}."):
+        return OURS[word]
     if word in OURS and difflib.get_close_matches(plain, options, 1, 0.85) == []:
         return OURS[word]
     close = difflib.get_close_matches(plain, options, 1)

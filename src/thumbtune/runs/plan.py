@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from thumbtune.errors import joined
+from thumbtune.errors import joined, plural
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.noise_levels import words_of
 from thumbtune.models.process import FlowProcess
@@ -15,7 +15,6 @@ from thumbtune.models.quantised import count_of
 from thumbtune.models.sizes import height_and_width
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
-from thumbtune.runs.family_defaults import family_of
 from thumbtune.runs.forecast import (
     Forecast,
     forecast_of,
@@ -93,7 +92,8 @@ def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = No
     model = build.model_of(recipe, accelerator.device)
     yield model_plan(recipe, model)
     if isinstance(model.process, FlowProcess) or recipe.train.timestep_weighting != "none":
-        yield f"noise       levels are {words_of(model.process)}"
+        train = recipe.train
+        yield f"noise       levels are {words_of(model.process, train.timestep_bias, train.disliked_timesteps)}"
     if setup is not None:
         yield f"{'images' if recipe.frames == 1 else 'sizes':<12}{line_of_sizes(setup.placements(model))}"
         if recipe.frames > 1:
@@ -130,9 +130,9 @@ def plan(setup: Setup) -> list[str]:
     prompts = len(set(held_out["prompt"]))
     encoding = build.encoding_of(recipe)
     count, each = len(setup.prompts), recipe.evaluate.per_prompt
-    chosen = ", ".join(f"{name} {_value_of(recipe, name)}" for name in chosen_for_model(recipe))
     return [
-        f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
+        f"likes       {plural(liked, 'like')}, {plural(len(train) - liked, 'dislike')} to train on; "
+        f"{len(held_out):,} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
         f"objective   {', '.join([recipe.objective.name, *objective_options(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} {rows}: {shown:,} {rows}, "
@@ -142,11 +142,18 @@ def plan(setup: Setup) -> list[str]:
         else "evaluation  no prompt is held out: evaluate needs evaluate.prompts, a text file with a prompt a line",
         *_reports(recipe),
         *([] if encoding.is_usual else [f"prompts     are read in this way: {encoding.in_words}"]),
-        *(
-            [f"defaults    of {family_of(recipe.model)} (`thumbtune recipe` gives the reasons): {chosen}"]
-            if chosen
-            else []
-        ),
+        *_defaults(recipe),
+    ]
+
+
+def _defaults(recipe: Recipe) -> list[str]:
+    """Return which defaults are not the usual ones, and whose they are, in a line for people for each owner."""
+    of: dict[str, list[str]] = {}
+    for name, default in chosen_for_model(recipe).items():
+        of.setdefault(default.of, []).append(f"{name} {_value_of(recipe, name)}")
+    return [
+        f"defaults    of {owner} (`thumbtune recipe` gives the reasons): {', '.join(values)}"
+        for owner, values in of.items()
     ]
 
 

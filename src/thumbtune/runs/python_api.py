@@ -3,17 +3,18 @@
 import sys
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from thumbtune.distributed import team
-from thumbtune.errors import ThumbtuneWarning, UsageError
+from thumbtune.errors import ThumbtuneError, ThumbtuneWarning, UsageError
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline, type_for
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, run
+from thumbtune.runs.given_feedback import in_python
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe
 from thumbtune.runs.tuning import tune
 from thumbtune.training.progress import quiet
@@ -51,11 +52,25 @@ def with_warnings(steps: Generator[Step, None, None], folder: Path) -> Iterator[
     Warns:
         ThumbtuneWarning: a setting or the likes are unusual.
     """
-    with closing(steps):  # who stops iterating gets a checkpoint
+    with in_words_of_python(), closing(steps):  # who stops iterating gets a checkpoint
         for step in steps:
             for note in run.notes_of(folder) if step.step == 1 and team().is_main_process else ():
-                warnings.warn(note, ThumbtuneWarning, stacklevel=_level_outside())
+                warnings.warn(in_python(note), ThumbtuneWarning, stacklevel=_level_outside())
             yield step
+
+
+@contextmanager
+def in_words_of_python() -> Iterator[None]:
+    """Tell an error inside the `with` block without the options of the command line; its class and code stay.
+
+    Raises:
+        ThumbtuneError: the error inside.
+    """
+    try:
+        yield
+    except ThumbtuneError as error:
+        error.args = (in_python(str(error)),)
+        raise
 
 
 def _level_outside() -> int:

@@ -18,7 +18,7 @@ from thumbtune.runs import values
 from thumbtune.runs.combinations import refuse_combinations
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
 from thumbtune.runs.events_section import EventsSection
-from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults, without_defaults_of_auto
+from thumbtune.runs.family_defaults import Default, defaults_of, family_of, with_defaults, without_defaults_of_auto
 from thumbtune.runs.other_names import OURS, advice_on_name, our_name
 from thumbtune.runs.prompts_section import PromptsSection
 from thumbtune.runs.recipe_sections import (
@@ -356,13 +356,13 @@ def recipe_text(recipe: Recipe) -> str:
     return "\n".join(_lines(recipe, chosen_for_model(recipe))) + "\n"
 
 
-def chosen_for_model(recipe: Recipe) -> dict[str, str]:
-    """Return the options that have a default of the model's family or of beta auto, not the usual one; and why."""
+def chosen_for_model(recipe: Recipe) -> dict[str, Default]:
+    """Return the options whose default is that of the model's family or of beta auto, and not the usual one."""
     usual, chosen = recipe_options(), {}
     for name, default in defaults_of(recipe.model_dump(exclude={"objective": {"gain_scale"}})).items():
         section, _, option = name.partition(".")
         if getattr(getattr(recipe, section), option) == default.value != usual[name].default:
-            chosen[name] = f"Default of {default.of or family_of(recipe.model)}: {default.because}."
+            chosen[name] = default.owned_by(family_of(recipe.model))
     return chosen
 
 
@@ -371,7 +371,7 @@ def write_recipe(recipe: Recipe, path: Path) -> Path:
     return write_text(path, recipe_text(recipe))
 
 
-def _lines(section: Section, chosen: Mapping[str, str], prefix: str = "") -> list[str]:
+def _lines(section: Section, chosen: Mapping[str, Default], prefix: str = "") -> list[str]:
     lines: list[str] = []
     indent = "  " if prefix else ""
     for name, field in type(section).model_fields.items():
@@ -382,6 +382,6 @@ def _lines(section: Section, chosen: Mapping[str, str], prefix: str = "") -> lis
             plain = str(value) if isinstance(value, Path) else value
             text = yaml.safe_dump(plain, default_flow_style=True, width=math.inf)
             text = text.removesuffix("\n").removesuffix("\n...")
-            why = [f"{indent}# {chosen[prefix + name]}"] if prefix + name in chosen else []
+            why = [f"{indent}# {chosen[prefix + name].sentence}"] if prefix + name in chosen else []
             lines += [f"{indent}# {field.description}", *why, f"{indent}{name}: {text}"]
     return lines

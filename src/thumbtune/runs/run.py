@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune import checksums, locks
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.feedback.likes import Split
 from thumbtune.files import sweep, write_text, write_whole
 from thumbtune.models.lora_files import is_lora_folder
@@ -58,7 +58,11 @@ def environment() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {plural(torch.get_num_threads(), 'thread')}"
+    )
     return {"versions": versions, "python": platform.python_version(), "machine": platform.machine(), "device": device}
 
 

@@ -108,7 +108,7 @@ def _tuned(
     if accelerator.is_main_process:
         run.forget_stop(folder, setup.result)
     if not is_restored:
-        monitor.measure_base(training, batches.encoded, folder)
+        monitor.measure_base(training, batches, folder)
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, plural
 
 
 def seeded_generator(*parts: object) -> torch.Generator:
@@ -31,7 +31,7 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
     dislikes = len(liked) - likes
     if likes and (dislikes or liked_share >= 1):
         return
-    left = f"{likes} likes and {dislikes} dislikes are left to train on, and"
+    left = f"{plural(likes, 'like')} and {plural(dislikes, 'dislike')} are left to train on, and"
     if not likes:
         raise ThumbtuneError(
             f"{left} training needs likes; add some, or hold none out (train.validation_share=0).",
@@ -119,8 +119,8 @@ def _missing(prompts: int, liked: Bool[Tensor, "n"]) -> str:
         return f"none of the {prompts} prompts has both; rate more images of a prompt, or choose kto, without pairs."
     other = "choose sft, which learns from likes alone" if likes else "hold none out (train.validation_share=0)"
     return (
-        f"{likes} likes and {dislikes} dislikes are left to train on; add {'dislikes' if likes else 'likes'} of the "
-        f"same prompts, or {other}."
+        f"{plural(likes, 'like')} and {plural(dislikes, 'dislike')} are left to train on; add "
+        f"{'dislikes' if likes else 'likes'} of the same prompts, or {other}."
     )
 
 

@@ -64,7 +64,7 @@ class FaithfulnessJudge:
     def __init__(self, folder: Path) -> None:
         from transformers import CLIPModel, CLIPTokenizer
 
-        self.clip: Any = CLIPModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
+        self.clip: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder)
         self.concepts: list[str] = json.loads((folder / "concepts.json").read_text())
         self._concepts = self._embed_texts(self.concepts)

@@ -46,7 +46,7 @@ class StyleClassifier:
         from transformers import ResNetForImageClassification
 
         self.by_name: dict[str, Any] = {
-            config.parent.name: ResNetForImageClassification.from_pretrained(config.parent, torch_dtype=torch.float32)
+            config.parent.name: ResNetForImageClassification.from_pretrained(config.parent, dtype=torch.float32)
             .eval()
             .requires_grad_(False)
             for config in sorted(folder.glob("*/config.json"))

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from thumbtune.feedback.quoting import named, shown
+from thumbtune.feedback.reading.ratings import Ratings
 from thumbtune.feedback.reading.vocabulary import (
     DISLIKE,
     FORMS,
@@ -34,9 +35,8 @@ YES = frozenset(word for word, liked in WORDS.items() if liked)
 NO = frozenset(word for word, liked in WORDS.items() if not liked)
 RATINGS = ("stars", "rating", "score")  # columns in which a 1 without any 0 is no label
 NUMBER_LABELS = {1.0: True, 0.0: False, -1.0: False}
+NEITHER = frozenset(map(plain, ("meh", "neutral", "ok", "okay", "so-so", "unsure", "mixed", "average", "medium", "?")))
 MAX_LABEL_LENGTH = MAX_PHRASE  # characters; a longer text is no label
-# The greatest number of a scale, and the usual threshold of a like on it.
-LIKES_FROM = ((1.0, "0.5"), (5.0, "4"), (10.0, "7"), (math.inf, "70"))
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _OUT_OF = re.compile(r"([^/]+?)\s*/\s*\d+", re.ASCII)
@@ -94,7 +94,8 @@ class Scale:
         self.like_at = like_at
         self.own = own or {}
         self.rates = name.rpartition(".")[2] in RATINGS  # by its name; then 1 is the worst, unless there is a 0
-        self.greatest: float | None = None  # number, in a column of ratings
+        self.ratings = Ratings()  # all numbers
+        self.is_rated = False  # whether some number is no label
         self.minus = False  # whether some row says -1, so that 0 is no label
         self.has_numbers = False
         self._sides: set[bool] = set()  # of the words that count only beside their opposite, as pass and fail
@@ -104,12 +105,15 @@ class Scale:
         if isinstance(cell, bool) or self._meaning(cell) is not None:
             return
         stars, number = _numbers_of(cell)
-        self.has_numbers = self.has_numbers or not (stars is None and number is None)
+        rating = number if stars is None else stars
+        if rating is not None:
+            self.has_numbers = True
+            self.ratings.add(rating)
         if stars is None and number in NUMBER_LABELS:
             self.minus = self.minus or number == -1
             self.rates = self.rates and number == 1
-        elif (rating := number if stars is None else stars) is not None:
-            self.greatest = max(rating, rating if self.greatest is None else self.greatest)
+        elif rating is not None:
+            self.is_rated = True
         elif (side := _paired(cell)) is not None:
             self._sides.add(side)
 
@@ -124,7 +128,7 @@ class Scale:
             return _paired(cell) if liked is None and len(self._sides) > 1 else liked
         if self.like_at is not None:
             return rating >= self.like_at
-        if stars is not None or self.rates or self.greatest is not None or (number == 0 and self.minus):
+        if stars is not None or self.rates or self.is_rated or (number == 0 and self.minus):
             return None
         return NUMBER_LABELS.get(rating)
 
@@ -136,7 +140,7 @@ class Scale:
         """Return how the numbers of the column are read, in words; nothing if it has none."""
         if self.like_at is not None:
             return f"(>= {self.like_at:g} is a like)"
-        if not self.has_numbers or self.rates or self.greatest is not None:
+        if not self.has_numbers or self.rates or self.is_rated:
             return ""
         return "(1 is a like, -1 a dislike)" if self.minus else "(1 is a like, 0 a dislike)"
 
@@ -151,21 +155,32 @@ class Scale:
             )
         if rating is None or self.like_at is not None:
             return None
-        if rating == 0 and self.minus and self.greatest is None:
+        if rating == 0 and self.minus and not self.is_rated:
             return f"its {named(name)} 0 is no label, since other rows contain -1; write 1 or -1, or remove it"
-        greatest = max(rating, rating if self.greatest is None else self.greatest)
-        like_at = next(advice for most, advice in LIKES_FROM if greatest <= most)
         return (
-            f"its {named(name)} {shown(cell)} looks like a rating (of up to {greatest:g}), not a label; "
-            f"give the lowest rating that is a like, as in --like-at {like_at}"
+            f"its {named(name)} {shown(cell)} looks like a rating ({self.ratings.described()}), not a label; "
+            f"give the lowest rating that is a like, as in --like-at {self.ratings.like_from():g}"
         )
+
+    def note(self) -> str | None:
+        """Return what is unusual of `like_at` for these ratings, as `Ratings.note`; None without `like_at`."""
+        return None if self.like_at is None else self.ratings.note(self.like_at)
 
     def _meaning(self, cell: object) -> str | None:
         return self.own.get(plain(cell)) if self.own and isinstance(cell, str | int | float) else None
 
 
+def notes_of(scales: Mapping[str, Scale]) -> list[str]:
+    """Return what is unusual of `like_at` for the ratings of each column, with its name."""
+    return [f"{named(name)}: {note}" for name, scale in scales.items() if (note := scale.note()) is not None]
+
+
 def mapping_of(cell: object, meaning: str = LIKE) -> str:
-    """Return the value of --map-label that reads a cell, in quotes: the word as it is written, and a meaning."""
+    """Return the value of --map-label that reads a cell, in quotes: the word as it is written, and a meaning.
+
+    A word for neither, such as meh, is skipped.
+    """
+    meaning = SKIP if plain(cell) in NEITHER else meaning
     word = " ".join(str(cell)[:MAX_LABEL_LENGTH].replace(",", " ").replace("'", " ").split()) or "?"
     return f"'{word}={meaning}'"
 

@@ -20,7 +20,7 @@ from thumbtune.feedback.reading.content import find_images
 from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_cells import file_of, image_in, is_web_address
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.reading.labels import ReadLabel, Scale, number_of
+from thumbtune.feedback.reading.labels import ReadLabel, Scale, notes_of, number_of
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.record import Record
@@ -28,6 +28,10 @@ from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`
 NO_LABEL = "none of its columns contains likes and dislikes; name the column of labels, as in --map label=opinion"
+UNSORTED = (
+    "its list has no likes and dislikes yet, as `thumbtune generate` writes it; sort the images into folders like and "
+    "dislike, or judge them with `thumbtune import IMAGES --unrated` and `thumbtune studio`"
+)
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which only these columns are needed
 Sample = Callable[[], Rows]  # some rows with all of their columns
 MAX_ID = 20  # characters: a prompt without a space, with a digit, and not longer may be the name of one
@@ -122,7 +126,7 @@ class RowReader:
         """Return which column was read as what and which were left out."""
         scales = self.__dict__.get("_scales", {})  # none yet, if no row has a label
         labels = {name: scale.described() for name, scale in scales.items()}
-        lines = columns_read(self.columns, labels)
+        lines = columns_read(self.columns, labels) + notes_of(scales)
         if self._may_be_ids:
             lines.append(
                 f"Each prompt is one word with a number, such as {shown(self._may_be_ids)}; if these are names of "
@@ -175,7 +179,8 @@ class RowReader:
         labels = self.columns.labels_in(row)
         if not labels:
             lacks = self.reading.label is None and self.columns.lacks(row, "label")
-            return ReadLabel(self.reading.label, NO_LABEL if lacks else None)
+            no_label = NO_LABEL if self.columns.lacks(row, "syntax") else UNSORTED  # only lists of ours have it
+            return ReadLabel(self.reading.label, no_label if lacks else None)
         votes = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
         if len(set(votes.values())) > 1:
             one, other = (next(name for name in votes if votes[name] is liked) for liked in (True, False))

@@ -119,7 +119,14 @@ class LikeFolders:
 
     def described(self) -> list[str]:
         """Return which names of folders were read as likes and dislikes, and which were left out."""
-        return [*folders_read(self._names(), self.reading), *self._left_alone()]
+        return [*self._empty(), *folders_read(self._names(), self.reading), *self._left_alone()]
+
+    def _empty(self) -> list[str]:
+        """Return a line on the folders with a label that hold no image or video; none if all hold one."""
+        holding = {entry.path.parent for entry in self._walk if not entry.is_folder}
+        full = holding.union(*(folder.parents for folder in holding))
+        empty = [_printable(folder.name) for folder, _ in self.folders if folder not in full]
+        return [f"{listed(empty)} {'holds' if len(empty) == 1 else 'hold'} no image; put some there."] if empty else []
 
     def _left_alone(self) -> list[str]:
         """Return a line on files with a label that no reader takes, by their endings; none if there are none."""

@@ -12,14 +12,19 @@ like ranks, unless `like_at` is given: then each image is labelled by its own ra
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.quoting import named
 from thumbtune.feedback.reading.cells import prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.reading.rows import Record, first_row
+from thumbtune.feedback.reading.labels import number_of
+from thumbtune.feedback.reading.ratings import Ratings
+from thumbtune.feedback.reading.rows import Record, first_row, read_rows
 from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.reading.texts import GZIP
 from thumbtune.feedback.sources.comparison_table import ComparisonTable
@@ -67,6 +72,22 @@ class Rankings(ComparisonTable):
     """
 
     column_names = RANKING_COLUMNS
+
+    def described(self) -> list[str]:
+        """Return which column was read as what, and what is unusual of `like_at`. It reads all ratings once."""
+        lines, ratings, name = super().described(), Ratings(), "ratings"
+        if self.reading.like_at is None:
+            return lines
+        with suppress(ThumbtuneError):  # reading the rows raised it before
+            for file in self.files:
+                for _, row in read_rows(file, encoding=self.reading.encoding):
+                    filled = self.columns.filled_in(row or {}, "ratings")
+                    name = filled[0][0] if filled else name
+                    for cell in _list(filled[0][1]) if filled else ():
+                        if (number := number_of(cell)) is not None:
+                            ratings.add(number)
+        note = ratings.note(self.reading.like_at)
+        return lines + ([] if note is None else [f"{named(name)}: {note}"])
 
     def _root_of(self, file: Path) -> ImageRoot:
         return ImageRoot(file.parent, self.reading.root, inner=_name_of(file), survey=self._survey)

@@ -21,7 +21,7 @@ from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.columns_read import columns_read
 from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
-from thumbtune.feedback.reading.labels import ReadLabel, Scale
+from thumbtune.feedback.reading.labels import ReadLabel, Scale, notes_of
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
@@ -99,7 +99,8 @@ class LabelStudio:
 
     def described(self) -> list[str]:
         """Return which column was read as what."""
-        return columns_read(self._columns)
+        scales = self.__dict__.get("_scales", {})  # none yet, if no row was read
+        return columns_read(self._columns) + notes_of(scales)
 
     def counts(self) -> ComparisonCounts:
         """Count the comparisons, and the images of each class. It reads everything once."""

@@ -18,7 +18,9 @@ NUMBERS = ("rating", "number")
 SIDES = ("left", "right")
 NO_LABEL = "its annotation is neither a like nor a dislike; annotate it again or remove it"
 NEITHER = "its {name} {cell} is neither like nor dislike; give its meaning, as in --map-label {mapping}"
-A_RATING = "its {name} {cell} is a rating, not a label; give the lowest rating that is a like, as in --like-at 4"
+A_RATING = (
+    "its {name} {cell} is a rating, not a label; give the lowest rating that is a like, as in --like-at {like_from:g}"
+)
 BOTH = "it is a like by {likes} and a dislike by {dislikes}; name the one that counts, as in --map label={likes}"
 
 
@@ -104,7 +106,9 @@ def _label_of(name: str, cell: object, like_at: float | None, scale_of: ScaleOf)
     if liked is not None:
         return ReadLabel(liked)
     if rating is not None:
-        return ReadLabel(problem=A_RATING.format(name=named(name), cell=shown(cell)))
+        return ReadLabel(
+            problem=A_RATING.format(name=named(name), cell=shown(cell), like_from=scale_of(name).ratings.like_from())
+        )
     problem = NEITHER.format(name=named(name), cell=shown(cell), mapping=mapping_of(cell))
     return ReadLabel(problem=problem, unread=cell if isinstance(cell, str) else None)
 

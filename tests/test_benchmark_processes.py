@@ -1,6 +1,7 @@
 """The model of sums over processes, by hand, and its fit, by inverse."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,8 @@ def test_one_process_waits_for_nobody() -> None:
 def test_the_table_has_a_column_for_each_number_of_gpus() -> None:
     lines = model_lines()
     assert len({line.count("|") for line in lines}) == 1 and "1,024 GPUs" in lines[0]
+
+
+def test_the_page_has_the_table_of_the_model() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "processes.md").read_text(encoding="utf-8")
+    assert "\n".join(model_lines()) in page

@@ -28,7 +28,7 @@ from thumbtune.runs.recipe import SHIPPED_RECIPES, read_recipe, recipe_options
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-LANGUAGES = {"", "bibtex", "console", "python", "sh", "sql", "text"}  # sql: tests/feedback/test_server_roles.py
+LANGUAGES = {"", "bash", "bibtex", "console", "python", "sh", "sql", "text"}  # sql: feedback/test_server_roles.py
 # pages whose Python runs elsewhere: the test names the page
 PYTHON_RUN_BY = {
     "README.md": "tests/test_readme.py",
@@ -52,8 +52,10 @@ OTHERS = {
     "pip",
     "printf",
     "source",
+    "sqlite3",
     "ssh",
     "tensorboard",
+    "torchrun",
     "wc",
 }
 SHELL_WORDS = {"set", "if", "then", "else", "fi"}
@@ -157,6 +159,13 @@ def test_every_block_is_in_a_language_that_is_checked() -> None:
         assert languages <= LANGUAGES, page
         for body in blocks(page, "", "text"):
             assert not re.search(r"^\s*(\$ |>>> |thumbtune |python |pip )", body, re.MULTILINE), f"{page}: {body}"
+
+
+def test_scripts_for_other_machines_are_whole() -> None:
+    scripts = [body for page in PAGES for body in blocks(page, "bash")]
+    for body in scripts:
+        assert subprocess.run(["bash", "-n"], input=body, text=True, capture_output=True).stderr == ""
+    assert scripts
 
 
 def test_there_are_commands_of_many_pages() -> None:

@@ -110,3 +110,21 @@ def test_a_launcher_inside_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_the_words_of_the_processes_lack_the_option() -> None:
     words = ["train", "r.yaml", "--num-processes", "2", "--set", "train.lr=1e-4", "--num-processes=3", "--resume"]
     assert without_option(words) == ["train", "r.yaml", "--set", "train.lr=1e-4", "--resume"]
+
+
+def test_a_process_that_cannot_be_started_ends_those_that_were(
+    started: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    running: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def one(*words: object, **how: object) -> subprocess.Popen[bytes]:
+        if running:
+            raise OSError(11, "Resource temporarily unavailable")
+        running.append(popen(*words, **how))  # type: ignore[call-overload]
+        return running[0]
+
+    monkeypatch.setattr(subprocess, "Popen", one)
+    with refused("process-not-started", naming="Process 1"):
+        launcher.run_in_processes(["import time; time.sleep(60)"], 2)
+    assert running[0].poll() is not None

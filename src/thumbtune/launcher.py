@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 from thumbtune.distributed import LOST
-from thumbtune.errors import UsageError
+from thumbtune.errors import ThumbtuneError, UsageError
 
 START = (sys.executable, "-P", "-c", "from thumbtune.cli import main; main()")  # -P: a folder called torch is not torch
 WORLD_SIZE = "WORLD_SIZE"  # the number of processes, of torch; each launcher sets it
@@ -40,6 +40,7 @@ def run_in_processes(words: Sequence[str], count: int) -> int:
 
     Raises:
         UsageError: a launcher started this process.
+        ThumbtuneError: a process cannot be started; the others are ended.
     """
     if is_launched():
         raise UsageError(
@@ -52,9 +53,14 @@ def run_in_processes(words: Sequence[str], count: int) -> int:
         shared = _shared_environment(count)
         processes: list[Process] = []
         with _passing_on(processes):
-            for rank, file in enumerate(errors):
-                processes.append(_started(words, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, file))
-            failed = _wait(processes)
+            try:
+                for rank, file in enumerate(errors):
+                    processes.append(_started(words, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, file))
+                failed = _wait(processes)
+            except BaseException:  # those that run would wait for the others, for hours
+                for process in processes:
+                    _end(process)
+                raise
         if not failed or 0 in failed:
             return _code(processes[0])
         if file := errors[failed[0]]:
@@ -85,7 +91,16 @@ def _started(words: Sequence[str], environment: Mapping[str, str], errors: IO[by
     """Start one process; with a file for its errors, its output is dropped."""
     output = None if errors is None else subprocess.DEVNULL
     own_group = 0 if os.name == "posix" else None
-    return subprocess.Popen([*START, *words], env=environment, stdout=output, stderr=errors, process_group=own_group)
+    try:
+        return subprocess.Popen(
+            [*START, *words], env=environment, stdout=output, stderr=errors, process_group=own_group
+        )
+    except OSError as error:
+        raise ThumbtuneError(
+            f"Process {environment['RANK']} could not be started ({error.strerror or error}); close other programs, or "
+            "start fewer processes.",
+            code="process-not-started",
+        ) from error
 
 
 @contextmanager

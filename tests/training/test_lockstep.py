@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.shards import bytes_here, cut, exchanged, gathered, is_sharded, local, whole
 from thumbtune.training.batch import Batch
-from thumbtune.training.lockstep import Alone, Lockstep, sound
+from thumbtune.training.lockstep import Alone, Lockstep, blank
 
 
 class Others:
@@ -106,7 +106,7 @@ def test_a_flag_of_any_process_is_one_of_all(step: Any) -> None:
     assert Alone().anywhere(True) and not Alone().anywhere(False)
 
 
-def test_a_stand_in_has_numbers_where_an_image_has_none() -> None:
+def test_a_stand_in_is_blank_and_keeps_masks_and_times() -> None:
     batch = Batch(
         latents=torch.tensor([[float("nan"), float("inf"), 2.0]]),
         condition={"text": torch.ones(1, 1), "mask": torch.tensor([[True]])},
@@ -115,8 +115,8 @@ def test_a_stand_in_has_numbers_where_an_image_has_none() -> None:
         liked=torch.tensor([True]),
         weight=torch.ones(1),
     )
-    made = sound(batch)
-    assert isinstance(made.latents, Tensor) and made.latents.tolist() == [[0.0, 0.0, 2.0]]
+    made = blank(batch)
+    assert isinstance(made.latents, Tensor) and made.latents.tolist() == [[0.0, 0.0, 0.0]]
     assert made.condition["mask"].all() and made.t.tolist() == [5]
 
 

@@ -155,8 +155,7 @@ def train(
         recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
     chosen = read_recipe(recipe, settings)  # before torch loads: a bad recipe is told at once
-    if not dry_run:
-        share(num_processes)
+    share(num_processes)
     from thumbtune.runs import build, plan, run
     from thumbtune.runs.tuning import line_of, tune
     from thumbtune.training.progress import Sized

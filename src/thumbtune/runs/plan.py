@@ -36,6 +36,7 @@ from thumbtune.runs.time_and_disk import (
     number_of_checkpoints,
     seconds_of_step,
 )
+from thumbtune.training.in_processes import check_shared
 from thumbtune.training.sampling import pairs_of
 
 
@@ -60,6 +61,7 @@ def lines(recipe: Recipe, out: Path) -> Iterator[str]:
     """
     accelerator = build.training_accelerator_of(recipe)  # refuses a precision that the device lacks
     setup = prepare(recipe, split_of=partial(split_in, recipe, out, keep=False))
+    check_shared(recipe.train.batch, "pairs" in setup.objective.needs, accelerator.num_processes)
     notes = setup.notes()  # before the model is fetched
     needs = _needs(recipe, accelerator, out, setup)
     yield next(needs)

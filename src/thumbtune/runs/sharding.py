@@ -9,7 +9,7 @@ from thumbtune.models.sharding import check_torch, shard
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches
 from thumbtune.training.denoising import error
-from thumbtune.training.lockstep import Alone, Lockstep, sound
+from thumbtune.training.lockstep import Alone, Lockstep, blank
 
 
 def is_asked(recipe: Recipe, accelerator: Any) -> bool:
@@ -37,10 +37,10 @@ def check_division(recipe: Recipe, model: LatentDiffusion, accelerator: Any) -> 
 def divided(model: LatentDiffusion, batches: Batches, accelerator: Any) -> Alone:
     """Divide the network of a model, and its reference; return how the passes are shared.
 
-    A stand-in's pass denoises the first image of the training.
+    A stand-in's pass has the shape of the first image of the training.
     """
     shard(model.network, accelerator.device)
     if isinstance(model.trained, Whole):
         model.trained.divide()
-    batch = sound(batches.batch(0, 0, 1)).to(accelerator.device)
+    batch = blank(batches.batch(0, 0, 1)).to(accelerator.device)
     return Lockstep(model.network, accelerator, lambda: error(model, batch, accelerator).sum())

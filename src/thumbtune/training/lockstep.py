@@ -120,10 +120,13 @@ class Lockstep(Alone):
         return self._count(float(flag)) > 0
 
 
-def sound(batch: Batch) -> Batch:
-    """Return a batch with zeros in place of numbers that are not finite, so that a stand-in's gradient is 0."""
+def blank(batch: Batch) -> Batch:
+    """Return a batch with zeros in place of its floats, so that no network overflows and a stand-in's gradient is 0.
 
-    def finite(values: Any) -> Any:
-        return values.nan_to_num(0, 0, 0) if isinstance(values, Tensor) and values.is_floating_point() else values
+    Masks and times stay: attention over nothing would be NaN.
+    """
 
-    return batch._changed(finite)
+    def zeros(values: Any) -> Any:
+        return torch.zeros_like(values) if isinstance(values, Tensor) and values.is_floating_point() else values
+
+    return batch._changed(zeros)

@@ -262,3 +262,19 @@ def test_what_the_docs_say_of_rounds_is_on_the_page_of_its_rows() -> None:
     assert "log-odds +1.04 (-1.29 to +3.37)" in page and "+1.04 (-1.29 to +3.37)" in text
     assert "-0.0093 (-0.0256 to +0.0071)" in page and "-0.0093 of faithfulness (-0.0256 to +0.0071)" in text
     assert page.count("cannot be told**") == 2
+
+
+def test_what_the_docs_say_of_few_labels_is_on_the_page_of_its_rows() -> None:
+    page = (DOCS / "few-soft-3d.md").read_text()
+    section = (DOCS / "grounds.md").read_text().split("## Few labels")[1].split("\n## ", maxsplit=1)[0]
+    rows = re.findall(r"^\| (\d+) \| (.+) \| (\S+) \| (.+) \| (\S+) \|$", section, flags=re.M)
+    assert [int(count) for count, *_ in rows] == [24, 48, 96, 192, 384]
+    for count, *cells in rows:
+        for method, share, faithful in (("paper", *cells[:2]), ("auto-window", *cells[2:])):
+            cell = re.search(rf"^\| {method} \| {count} \| 8 \| 0 \| (.+)$", page, flags=re.M)
+            assert cell and cell[1].startswith(f"{share} |") and f"| {faithful} (" in cell[1]
+    text = " ".join(section.split())
+    assert "192 against 384: log-odds +2.04 (+1.50 to +2.57)" in page and "+2.04 log-odds (+1.50 to +2.57)" in text
+    assert "faithfulness +0.0019 (-0.0053 to +0.0092), wins 75.9% (68.2% to 83.6%)" in page
+    assert "log-odds +0.58 (+0.14 to +1.02)" in page and "log-odds +0.18 (-0.72 to +1.07)" in page
+    assert "-0.112 (-0.268 to 0.044)" in page and page.count("**holds**") == 2

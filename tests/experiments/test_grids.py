@@ -249,7 +249,7 @@ def test_the_default_recipe_is_the_method_that_was_measured_on_the_grounds() -> 
 
 def test_beta_auto_is_the_default_recipe_of_before() -> None:
     measured = recipe_of((*beyond.BUDGET, *beyond.METHODS["kto, beta auto"]))
-    plain = read_recipe(None, list(PLAIN)).model_dump()
+    plain = read_recipe(None, [*PLAIN, "train.steps=140"]).model_dump()
     assert (measured["objective"], measured["lora"]) == (plain["objective"], plain["lora"])
     usual = {"guards": plain["train"]["guards"], "validate_every": plain["train"]["validate_every"]}
     assert {**measured["train"], **usual} == plain["train"]

@@ -235,10 +235,7 @@ def generate(
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     by = Generator(model=model, tuned=tuned, options=model_options(given))
     finished = False
-
-    def told() -> str:
-        return AGAIN.format(out=out) if finished else NONE_YET
-
+    told = lambda: AGAIN.format(out=out) if finished else NONE_YET  # noqa: E731 - of the moment at which it is asked
     with nullcontext() if likes is None else Store.open(likes) as store, stopping(told):
         paths = generate_images(pairs, sampler, out, bar, by)
         named = ((prompt, path) for (prompt, _), path in zip(pairs, paths, strict=True))

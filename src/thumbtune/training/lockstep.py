@@ -80,6 +80,7 @@ class Lockstep(Alone):
 
     @contextmanager
     def shared(self, weights: Callable[[], AbstractContextManager[None]] = nullcontext) -> Iterator[None]:
+        """Make as many passes without a gradient as the process that makes most, all with these weights."""
         with self._opened(), torch.no_grad(), weights():
             try:
                 yield
@@ -91,6 +92,7 @@ class Lockstep(Alone):
 
     @contextmanager
     def graph(self) -> Iterator[list[Tensor]]:
+        """Make as many passes with a gradient as the process that makes most; yield what the stand-ins' passes gave."""
         with self._opened():
             added: list[Tensor] = []
             yield added
@@ -117,6 +119,7 @@ class Lockstep(Alone):
         return made
 
     def anywhere(self, flag: bool) -> bool:
+        """Return whether the flag is set in any process."""
         return self._count(float(flag)) > 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from thumbtune.feedback.event_log.cells import FILE, HELD, PLACE, LogCells, with_held_bytes
+from thumbtune.feedback.event_log.cells import FILE, HELD, PLACE, LogCells
 from thumbtune.feedback.event_log.engine import batches, insert, name
 from thumbtune.feedback.event_log.files import SCHEME
 from thumbtune.feedback.held_images import address_of
@@ -48,6 +48,7 @@ class LogImages:
     def __init__(self, cells: LogCells, reader: RowReader, folders: list[str], root: Path | None) -> None:
         self.cells, self.reader, self.folders, self.root = cells, reader, folders, root
         self.columns = cells.columns_of(reader.columns, "image")
+        cells.hold(self.columns)
         self.join = ""
         self._places = [ImageRoot(Path(f), root, survey=self._survey) for f in folders if not SCHEME.match(f)]
 
@@ -73,6 +74,7 @@ class LogImages:
         sample = next(iter(self.cells.rows()), {})
         column, _ = self.reader.image_column(sample, partial(self.read_cell, 0))
         self.columns = [each for each in self.cells.header if column is not None and each.strip().lower() == column]
+        self.cells.hold(self.columns)
 
     def _survey(self, place: ImageRoot) -> bool:
         return self.reader.survey(self.cells.rows(self.columns), place)
@@ -100,7 +102,7 @@ class LogImages:
             cells = batch.drop_columns(["our_code", FOLDER])
             rows = rows_in(cells, self.cells.classes, cells.num_rows) if cells.num_columns else ({} for _ in codes)
             for code, folder, row in zip(codes, folders, rows, strict=True):
-                yield code, folder, self._cell_of(with_held_bytes(row))
+                yield code, folder, self._cell_of(row)
 
     def _meaning(self, folder: int, cell: object) -> Meaning:
         cell = unwrapped(cell)
@@ -164,7 +166,7 @@ class LogImages:
     def _checked(self, found: str, held: list[str]) -> Iterator[tuple[Any, ...]]:
         for batch in batches(self.cells.connection, found, 64):
             for row in batch.to_pylist():
-                column, data = next((c, d) for c in held if isinstance(d := unwrapped(row[c]), bytes))
+                column, data = next(((c, d) for c in held if isinstance(d := unwrapped(row[c]), bytes)), ("", b""))
                 try:
                     inspect_image(data)
                     yield row["our_code"], address_of(row["file"], row["place"], column), 0, None

@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from thumbtune.errors import ThumbtuneError, UsageError, plural
-from thumbtune.feedback.event_log.cells import FILE, PLACE, LogCells, held
-from thumbtune.feedback.event_log.engine import batches, connected, in_sentences, insert, text
+from thumbtune.feedback.event_log.cells import FILE, PLACE, LogCells
+from thumbtune.feedback.event_log.engine import batches, connected, in_sentences, insert, path, text
 from thumbtune.feedback.event_log.files import LogFiles, files_of
 from thumbtune.feedback.event_log.images import LogImages, folder_of
 from thumbtune.feedback.event_log.labels import labels_query, rows_query
@@ -108,21 +108,19 @@ class EventLog:
         Raises:
             ThumbtuneError: no row is a vote.
         """
-        files = ", ".join(map(text, self.files.names))
-        options = f"filename={text(FILE)}, union_by_name=true, file_row_number=true"
+        files = ", ".join(map(path, self.files.names))
+        options = f"filename={text(FILE)}, union_by_name=true, file_row_number=true, hive_partitioning=false"
         self.connection.execute(
             f"CREATE VIEW raw_events AS SELECT * RENAME (file_row_number AS {PLACE}) "
             f"FROM read_parquet([{files}], {options})"
         )
-        columns = self.connection.execute("DESCRIBE raw_events").fetchall()
-        header = {column: kind for column, kind, *_ in columns if column not in {FILE, PLACE}}
-        replaced = [each for column, kind in header.items() if (each := held(column, kind)) is not None]
-        instead = f"REPLACE ({', '.join(replaced)})" if replaced else ""
-        self.connection.execute(f"CREATE VIEW events AS SELECT * {instead} FROM raw_events")
+        raw = self.connection.sql("SELECT * FROM raw_events")
+        columns = zip(raw.columns, raw.types, strict=True)
+        kinds = {column: kind for column, kind in columns if column not in {FILE, PLACE}}
         folders = self._number_files()
-        cells = LogCells(self.connection, header, classes_in(self._metadata()))
+        cells = LogCells(self.connection, kinds, classes_in(self._metadata()))
         reader = RowReader(self.reading.reading, cells.rows, sample=cells.rows)
-        check_columns(self.name, reader.columns, [(self.name, list(header), cells.rows())])
+        check_columns(self.name, reader.columns, [(self.name, list(cells.header), cells.rows())])
         self.cells, self.reader = cells, reader
         self.images = LogImages(cells, reader, folders, self.reading.root)
         votes = LogVotes(cells, reader, self.reading.rater, self.reading.prompt or "")
@@ -142,14 +140,14 @@ class EventLog:
         first, rows = 0, []
         for file in self.files.names:
             rows.append((file, first, folders[folder_of(file)], file.rpartition("/")[2]))
-            query = f"SELECT num_rows FROM parquet_file_metadata({text(file)})"
+            query = f"SELECT num_rows FROM parquet_file_metadata({path(file)})"
             first += sum(number for (number,) in self.connection.execute(query).fetchall())
         kinds = [("name", "VARCHAR"), ("first", "BIGINT"), ("folder", "BIGINT"), ("source", "VARCHAR")]
         insert(self.connection, "files", kinds, rows)
         return list(folders)
 
     def _metadata(self) -> Mapping[bytes, bytes]:
-        query = f"SELECT key, value FROM parquet_kv_metadata({text(self.files.names[0])})"
+        query = f"SELECT key, value FROM parquet_kv_metadata({path(self.files.names[0])})"
         return dict(self.connection.execute(query).fetchall())
 
     @cached_property

@@ -8,6 +8,7 @@ known by its address: it is read when it is encoded, and not before.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +22,7 @@ from thumbtune.feedback.event_log.engine import batches, insert, name
 from thumbtune.feedback.event_log.files import SCHEME
 from thumbtune.feedback.held_images import address_of
 from thumbtune.feedback.images import MAX_BYTES, UnreadableImage, inspect_image
+from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.arrow import rows_in
 from thumbtune.feedback.reading.cells import is_blank
 from thumbtune.feedback.reading.image_cells import file_of, image_in, unwrapped
@@ -31,6 +33,7 @@ from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
 WEB = ("http", "https")
+REMOTE = ("s3", "gs", "gcs", "hf", "az", "abfs")  # others, as local:// and zip://, also open files of this machine
 AT_ONCE = 512  # images that wait for the threads
 FOLDER = "_thumbtune_folder"
 KINDS = (("our_sha256", "VARCHAR"), ("our_address", "VARCHAR"), ("our_bad", "TINYINT"), ("our_why", "VARCHAR"))
@@ -129,19 +132,23 @@ class LogImages:
     def remote(self, cell: object, folder: int) -> str | None:
         """Return the address of an image that is not on this machine; None for any other cell.
 
+        A log from elsewhere must not choose files of this machine, nor servers of its network.
+
         Raises:
-            UnreadableImage: a name leads out of the folder of a log at an address.
+            UnreadableImage: a name leads out of the folder of a log at an address, or its scheme is none of `REMOTE`.
         """
-        if not isinstance(cell, str) or is_blank(cell) or cell.lstrip()[:5].lower() in {"data:", "file:"}:
+        cell = unwrapped(cell)
+        if not isinstance(cell, str) or is_blank(cell) or cell.lstrip()[:5].lower() == "data:":
             return None
-        scheme = SCHEME.match(cell.strip())
-        if scheme is not None:
-            return None if scheme[1].lower() in WEB else cell.strip()
-        if not SCHEME.match(self.folders[folder]):
+        name, of_folder = cell.strip(), SCHEME.match(self.folders[folder])
+        is_file, scheme = name[:5].lower() == "file:", SCHEME.match(name)
+        if scheme is not None and not is_file:
+            return None if scheme[1].lower() in WEB else _checked_address(name, scheme[1].lower(), of_folder)
+        if of_folder is None:
             return None
-        path = PurePosixPath(cell.strip().replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise UnreadableImage(f"{cell!r} is outside the folder; name the image with its whole address")
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or "::" in name or is_file:
+            raise UnreadableImage(f"{shown(name)} is outside the folder; name the image with its whole address")
         return f"{self.folders[folder].rstrip('/')}/{path}"
 
     def _address_held(self) -> None:
@@ -169,9 +176,24 @@ class LogImages:
                 column, data = next(((c, d) for c in held if isinstance(d := unwrapped(row[c]), bytes)), ("", b""))
                 try:
                     inspect_image(data)
-                    yield row["our_code"], address_of(row["file"], row["place"], column), 0, None
+                    yield row["our_code"], address_of(row["file"], row["place"], column, sha256(data)), 0, None
                 except UnreadableImage as error:
                     yield row["our_code"], None, 2, str(error)
+
+
+def _checked_address(address: str, scheme: str, of_folder: re.Match[str] | None) -> str:
+    """Return the address of an image, or refuse it.
+
+    Raises:
+        UnreadableImage: it may lead to this machine, or to a server that nobody named.
+    """
+    is_of_log = scheme == "memory" and of_folder is not None and of_folder[1].lower() == scheme
+    if (scheme in REMOTE or is_of_log) and "::" not in address:
+        return address
+    schemes = ", ".join(f"{each}://" for each in REMOTE)
+    raise UnreadableImage(
+        f"{shown(address)} is no address that a log may name ({schemes}); put the image there or into the log's folder"
+    )
 
 
 def folder_of(file: str) -> str:

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.refusals import refused
+from thumbtune.errors import UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import image_of, likes_of
 from thumbtune.feedback.store.store import Store
@@ -18,6 +20,7 @@ from thumbtune.feedback.store.store import Store
 pytest.importorskip("duckdb")
 
 from thumbtune.feedback.event_log.log import EventLog
+from thumbtune.feedback.event_log.reading import EventReading
 
 COLORS = ((255, 0, 0), (0, 0, 255))
 COLUMNS = ["image_id", "prompt", "label", "rater", "source"]
@@ -97,3 +100,22 @@ def test_a_name_that_looks_like_a_hash_is_a_name(tmp_path: Path) -> None:
         ((where, why),) = log.skipped()
         assert "row 1" in where and "does not exist" in why, why
         assert [label.rater for label in log.labels()] == [mark]
+
+
+def test_each_row_of_ratings_counts(tmp_path: Path) -> None:
+    """One 11 beside 399 ratings of 1 to 5 is an outlier; beside five distinct values it would be none."""
+    stars = [1 + number % 5 for number in range(399)] + [11]
+    columns = {"image": ["0.png"] * 400, "prompt": ["a fox"] * 400, "rating": stars}
+    file = write(tmp_path / "e.parquet", columns)
+    with refused("event-log-no-usable-row", naming="399 ratings are 1 to 5, one is 11"):
+        EventLog.open(str(file))
+    with EventLog.open(str(file), EventReading(like_at=4)) as log:
+        assert any("399 ratings are 1 to 5, one is 11" in line for line in log.described())
+
+
+def test_the_rater_of_rows_without_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "e.parquet", votes(rater=[None, "me"], image=["0.png", "0.png"], prompt=["a", "a"]))
+    with EventLog.open(str(file), EventReading(rater=" me ")) as log:
+        assert [(label.rater, label.liked) for label in log.labels()] == [("me", False)]
+    with refused("event-log-rater-no-name", kind=UsageError):
+        EventLog.open(str(file), EventReading(rater=" "))

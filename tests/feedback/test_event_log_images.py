@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.refusals import refused
 from thumbtune.feedback import held_images
@@ -70,7 +71,14 @@ def test_addresses_lead_to_no_other_file(tmp_path: Path, address: str, remote: b
 
 
 def test_addresses_of_stores_of_objects_are_kept(tmp_path: Path) -> None:
-    names = ["s3://b/a.png", "gs://b/a.png", "gcs://b/a.png", "hf://datasets/o/n/a.png", "az://c/a.png", "abfs://c/a.png"]
+    names = [
+        "s3://b/a.png",
+        "gs://b/a.png",
+        "gcs://b/a.png",
+        "hf://datasets/o/n/a.png",
+        "az://c/a.png",
+        "abfs://c/a.png",
+    ]
     with EventLog.open(str(write(tmp_path / "e.parquet", names))) as log:
         assert sorted(log.addresses().values()) == sorted(names)
 
@@ -120,3 +128,28 @@ def test_bytes_that_changed_are_refused(tmp_path: Path) -> None:
     held_images._cells.cache_clear()
     with refused("image-not-read", naming="has changed"):
         image_of(likes, 0)
+
+
+def test_a_prompt_inside_an_image_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "e.parquet", ["0.png", "m.png", "0.png"])
+    info = PngInfo()
+    info.add_text("parameters", "a wolf\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5, Size: 8x8, Model: abc")
+    Image.new("RGB", (8, 8)).save(tmp_path / "m.png", pnginfo=info)
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(1, "prompt", pa.array(["a fox", None, None])), file)
+    with EventLog.open(str(file)) as log:
+        assert log.report.without_prompt == 2
+        (_, inside), (_, none) = log.skipped()
+        assert "inside the image" in inside and "--prompt" in none
+
+
+def test_files_that_are_gone_are_named_in_a_sentence(tmp_path: Path) -> None:
+    file = write(tmp_path / "e.parquet", ["0.png", "gone.png", "0.png"])
+    log = EventLog.open(str(file))
+    file.unlink()
+    with refused("event-log-unreadable", naming="e.parquet"):
+        log.skipped()
+    log.close()
+    for read in (log.addresses, log.counts, lambda: list(log.prompts()), lambda: list(log.labels())):
+        with refused("event-log-unreadable", naming="e.parquet"):
+            read()

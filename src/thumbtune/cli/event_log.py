@@ -1,6 +1,5 @@
 """Open an event log for a command, and print how its rows were read."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thumbtune.cli.import_report import print_reading, print_skipped
@@ -9,11 +8,10 @@ from thumbtune.errors import UsageError, plural
 
 if TYPE_CHECKING:
     from thumbtune.feedback.event_log.log import EventLog
+    from thumbtune.feedback.event_log.reading import EventReading
 
 
-def opened_log(
-    likes: str, columns: str | None, words: str | None, like_at: float | None, root: Path | None
-) -> "EventLog | None":
+def opened_log(likes: str, reading: "EventReading") -> "EventLog | None":
     """Return the event log that `likes` names, and print what its rows became; None for the name of a store.
 
     Raises:
@@ -22,20 +20,12 @@ def opened_log(
     """
     from thumbtune.feedback.event_log.files import is_event_log
     from thumbtune.feedback.event_log.reading import EventReading
-    from thumbtune.feedback.reading.columns import parse_map
-    from thumbtune.feedback.reading.own_words import parse_map_label
 
-    reading = EventReading(
-        columns=parse_map(columns) if columns else {},
-        words=parse_map_label(words) if words else {},
-        like_at=like_at,
-        root=root,
-    )
     if not is_event_log(likes):
         if reading != EventReading():
             raise UsageError(
-                f"--map, --map-label, --like-at and --root have no effect on {likes}, which names no Parquet files; "
-                "leave them out.",
+                f"--map, --map-label, --like-at, --root, --prompt, --rater and --split have no effect on {likes}, which "
+                "names no Parquet files; leave them out.",
                 code="stats-without-log",
             )
         return None

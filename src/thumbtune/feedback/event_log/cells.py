@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from thumbtune.feedback.event_log.engine import batches, insert, name, text
 from thumbtune.feedback.reading.arrow import Classes, rows_in
 from thumbtune.feedback.reading.columns import Columns, beginnings
-from thumbtune.feedback.reading.record import Record, is_among
+from thumbtune.feedback.reading.record import Counted, Record, is_among
 
 if TYPE_CHECKING:
     import duckdb
     from duckdb.sqltypes import DuckDBPyType
 
 FILE, PLACE = "_thumbtune_file", "_thumbtune_row"  # columns that the engine adds: the file of a row, and its number
+TIMES = "_thumbtune_times"
 HELD = "sha256:"  # begins the bytes in the place of an image's bytes: their hash and their length
 BYTES = "bytes"  # the field of an image's bytes in a cell of `datasets`
 Read = Callable[[Record], tuple[Any, ...]]
@@ -56,6 +57,20 @@ class LogCells:
         )
         for batch in batches(self.connection, query):
             yield from rows_in(batch, self.classes, batch.num_rows)
+
+    def counted_rows(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Yield the distinct rows of some columns, as `rows`, each with the number of rows that are like it."""
+        wanted = [column for column in self.header if is_among(column, columns)]
+        cells = ", ".join(map(name, wanted))
+        if not wanted:
+            yield {}
+            return
+        query = f"SELECT {cells}, count(*) AS {TIMES} FROM events GROUP BY {cells}"
+        for batch in batches(self.connection, query):
+            numbers = batch.column(TIMES).to_pylist()
+            rows = rows_in(batch.drop_columns([TIMES]), self.classes, batch.num_rows)
+            for row, number in zip(rows, numbers, strict=True):
+                yield Counted(row, number)
 
     def columns_of(self, columns: Columns, *keys: str) -> list[str]:
         """Return the columns of the log that may hold these fields."""

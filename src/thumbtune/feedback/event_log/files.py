@@ -92,6 +92,6 @@ def _remote(likes: str) -> LogFiles:
 
 def _no_files(likes: str) -> ThumbtuneError:
     return ThumbtuneError(
-        f"{likes} names no Parquet files; give a folder of them, or a pattern as in events/*.parquet.",
+        f"{likes} names no Parquet files; give a folder of them, or a pattern as in 'events/*.parquet'.",
         code="event-log-missing",
     )

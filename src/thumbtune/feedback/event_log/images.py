@@ -143,7 +143,7 @@ class LogImages:
         name, of_folder = cell.strip(), SCHEME.match(self.folders[folder])
         is_file, scheme = name[:5].lower() == "file:", SCHEME.match(name)
         if scheme is not None and not is_file:
-            return None if scheme[1].lower() in WEB else _checked_address(name, scheme[1].lower(), of_folder)
+            return _checked_address(name, scheme[1].lower(), of_folder)
         if of_folder is None:
             return None
         path = PurePosixPath(name.replace("\\", "/"))
@@ -190,6 +190,8 @@ def _checked_address(address: str, scheme: str, of_folder: re.Match[str] | None)
     is_of_log = scheme == "memory" and of_folder is not None and of_folder[1].lower() == scheme
     if (scheme in REMOTE or is_of_log) and "::" not in address:
         return address
+    if scheme in WEB:
+        raise UnreadableImage(f"{shown(address)} is a URL, which a log does not read; download it and give its path")
     schemes = ", ".join(f"{each}://" for each in REMOTE)
     raise UnreadableImage(
         f"{shown(address)} is no address that a log may name ({schemes}); put the image there or into the log's folder"

@@ -39,7 +39,7 @@ class LogCells:
         self.hold([])
 
     def hold(self, columns: Sequence[str]) -> None:
-        """Make the view `events`, with hashes in the place of images in these columns; other bytes stay, as text may be."""
+        """Make the view `events`, with hashes in the place of images in these columns; other bytes may be text."""
         replaced = {each: cell for each in columns if (cell := held(each, self.kinds[each])) is not None}
         instead = f"REPLACE ({', '.join(replaced.values())})" if replaced else ""
         self.connection.execute(f"CREATE OR REPLACE VIEW events AS SELECT * {instead} FROM raw_events")
@@ -121,7 +121,7 @@ def held(column: str, kind: DuckDBPyType) -> str | None:
     cell = name(column)
     if kind.id == "blob":
         return f"{_hashed(cell)} AS {cell}"
-    fields: dict[str, DuckDBPyType] = dict(kind.children) if kind.id == "struct" else {}
+    fields: dict[str, Any] = dict(kind.children) if kind.id == "struct" else {}
     if BYTES not in fields or fields[BYTES].id != "blob":
         return None
     inner = {field: f"{cell}.{name(field)}" for field in fields}

@@ -153,3 +153,8 @@ def test_files_that_are_gone_are_named_in_a_sentence(tmp_path: Path) -> None:
     for read in (log.addresses, log.counts, lambda: list(log.prompts()), lambda: list(log.labels())):
         with refused("event-log-unreadable", naming="e.parquet"):
             read()
+
+
+def test_an_address_without_a_hash_is_refused() -> None:
+    with refused("image-not-read", naming="no hash"), opened_cell("parquet:a.parquet#0#image", None):
+        pass

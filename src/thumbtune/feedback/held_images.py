@@ -40,7 +40,10 @@ def read_held(address: str) -> bytes:
     """
     import pyarrow as pa
 
-    file, row, column, digest = address.removeprefix(SCHEME).rsplit("#", 3)
+    file, *place = address.removeprefix(SCHEME).rsplit("#", 3)
+    if len(place) != len(("row", "column", "digest")):
+        raise OSError(f"{address} has no hash of the image; start a new run, which notes it")
+    row, column, digest = place
     try:
         _, starts = _opened(file)
         group = max(number for number, start in enumerate(starts) if start <= int(row))

@@ -104,3 +104,31 @@ def test_options_of_events_need_a_log(tmp_path: Path, tiny_pipeline: Callable[[s
         build.split_of(recipe_on(tmp_path / "likes", tiny_pipeline("epsilon"), events={"like_at": 4}))
     with refused("recipe-value", kind=UsageError, naming="events.map"):
         recipe_on(tmp_path / "likes", tiny_pipeline("epsilon"), events={"map": "colour=red"})
+
+
+def test_errors_name_options_that_exist(
+    call: Callable[..., tuple[int, str, str]], tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A training has settings, and `likes stats` has the options of an import."""
+    write_log(tmp_path / "log", range(2), "a")
+    file = tmp_path / "log" / "a.parquet"
+    table = pq.read_table(file)
+    with refused("event-log-no-usable-row", naming="--set events.like_at=4"):
+        build.split_of(recipe_on(file, tiny_pipeline("epsilon")))
+    pq.write_table(table.drop_columns(["caption"]), file)
+    with refused("event-log-no-usable-row", naming="--set events.prompt='a cat'"):
+        build.split_of(recipe_on(file, tiny_pipeline("epsilon"), events={"like_at": 4}))
+    options = ("likes", "stats", "--likes", file, "--like-at", 4)
+    code, _, err = call(*options)
+    assert code == 1 and "as in --prompt 'a cat'" in err
+    code, out, err = call(*options, "--prompt", "a cat", "--rater", "zoe")
+    assert code == 0 and "4 rows: 2 likes, 2 dislikes" in out and "The event log has 1 prompt." in out + err
+    code, _, err = call("likes", "stats", "--likes", tmp_path / "likes", "--rater", "zoe")
+    assert code == 2 and "--rater" in err
+    pq.write_table(table, tmp_path / "log" / "train.parquet")
+    pq.write_table(table, tmp_path / "log" / "test.parquet")
+    file.unlink()
+    with refused("split-needed", naming="--set events.split=", kind=UsageError):
+        build.split_of(recipe_on(tmp_path / "log", tiny_pipeline("epsilon")))
+    code, out, _ = call("likes", "stats", "--likes", tmp_path / "log", "--like-at", 4, "--split", "test")
+    assert code == 0 and "4 rows" in out

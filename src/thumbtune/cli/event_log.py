@@ -1,7 +1,8 @@
 """Open an event log for a command, and print how its rows were read."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from thumbtune.cli.import_report import print_reading, print_skipped
 from thumbtune.cli.terminal import say
@@ -10,11 +11,18 @@ from thumbtune.errors import UsageError, plural
 if TYPE_CHECKING:
     from thumbtune.feedback.event_log.log import EventLog
 
+Feedback = Annotated[
+    str, typer.Option("--likes", help="The store of likes, or an event log: Parquet files, as 'events/*.parquet'.")
+]
 
-def opened_log(
-    likes: str, columns: str | None, words: str | None, like_at: float | None, root: Path | None
-) -> "EventLog | None":
+
+def opened_log(likes: str, columns: str | None, words: str | None, **options: Any) -> "EventLog | None":
     """Return the event log that `likes` names, and print what its rows became; None for the name of a store.
+
+    Args:
+        likes: the name of a store or a log.
+        columns, words: as in `--map` and `--map-label`.
+        options: the other fields of an `EventReading`.
 
     Raises:
         UsageError: options of event logs are given for a store, or one is invalid.
@@ -26,16 +34,13 @@ def opened_log(
     from thumbtune.feedback.reading.own_words import parse_map_label
 
     reading = EventReading(
-        columns=parse_map(columns) if columns else {},
-        words=parse_map_label(words) if words else {},
-        like_at=like_at,
-        root=root,
+        columns=parse_map(columns) if columns else {}, words=parse_map_label(words) if words else {}, **options
     )
     if not is_event_log(likes):
         if reading != EventReading():
             raise UsageError(
-                f"--map, --map-label, --like-at and --root have no effect on {likes}, which names no Parquet files; "
-                "leave them out.",
+                f"--map, --map-label, --like-at, --root, --prompt, --rater and --split have no effect on {likes}, "
+                "which names no Parquet files; leave them out.",
                 code="stats-without-log",
             )
         return None

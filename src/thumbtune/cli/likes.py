@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thumbtune.cli.erasure_report import has_voted, print_erased_in_studio
+from thumbtune.cli.event_log import Feedback, opened_log
 from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
 from thumbtune.cli.progress import bar
 from thumbtune.cli.terminal import counts, quieten, say
@@ -29,9 +30,6 @@ likes_app = typer.Typer(
 )
 AGREEMENT = "agreement (kappa is 1 if raters always agree, 0 if as often as by chance, and below 0 if less often)"
 Likes = Annotated[str, typer.Option(help="The store of likes: a folder, or postgresql://user@host/database.")]
-Feedback = Annotated[
-    str, typer.Option("--likes", help="The store of likes, or an event log: Parquet files, as events/*.parquet.")
-]
 
 As = Annotated[str | None, typer.Option("--as", help="The kind of source, if it is not recognised.")]
 Map = Annotated[str | None, typer.Option("--map", help="The columns of a table: image=jpg,prompt=caption,label=liked.")]
@@ -222,25 +220,26 @@ def stats(
     words: MapLabel = None,
     like_at: LikeAt = None,
     root: Root = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt of an event log's rows without one.")] = None,
+    rater: Annotated[str, typer.Option(help="The rater of an event log's rows without one.")] = "me",
+    split: Split = None,
 ) -> None:
     """Show the number of likes and dislikes, their balance, and the agreement of raters."""
-    from thumbtune.cli.event_log import opened_log
     from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
     from thumbtune.feedback.stats import chance_note, disagreement_note, stats_of
     from thumbtune.feedback.store.store import Store
 
-    log = opened_log(likes, columns, words, like_at, root)
+    log = opened_log(likes, columns, words, like_at=like_at, root=root, prompt=prompt, rater=rater, split=split)
+    kind = "store" if log is None else "event log"
     with log or Store.open(likes, create=False) as store:
-        numbers, few = stats_of(store), verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
-    for title, section in _sections(numbers, "store" if log is None else "event log").items():
+        numbers, few = stats_of(store), verdict_note(store.distinct_prompts(ENOUGH_PROMPTS), kind)
+    for title, section in _sections(numbers, kind).items():
         say(title)
         counts(section)
     if (more := len(numbers.pairs) - MAX_PRINTED) > 0:
         say(f"  ... and {plural(more, 'more pair')} of raters")
-    for sentence in filter(None, (disagreement_note(numbers), chance_note(numbers))):
+    for sentence in filter(None, (disagreement_note(numbers), chance_note(numbers), few)):
         say(sentence)
-    if few:
-        say(few)
 
 
 def _sections(stats: "Stats", name: str) -> dict[str, Mapping[str, int | str]]:

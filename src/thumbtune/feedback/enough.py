@@ -16,11 +16,12 @@ MOST_SHOWN = 280
 DEMO_SHOWN = 11  # times: 50 steps of 32 images, of 144 labels
 
 
-def verdict_note(prompts: Iterable[str]) -> str | None:
+def verdict_note(prompts: Iterable[str], of: str = "store") -> str | None:
     """Return what prompts of labelled images lack for a verdict on held-out feedback; None if nothing is missing.
 
     Args:
         prompts: those of the images, which may repeat; no more are read than are needed.
+        of: what holds them, in words.
     """
     distinct: set[str] = set()
     held_out = 0
@@ -31,7 +32,7 @@ def verdict_note(prompts: Iterable[str]) -> str | None:
         if held_out >= MIN_PROMPTS:
             return None
     return (
-        f"The store has {plural(len(distinct), 'prompt')}. By default a training holds out {held_out} of them, and a "
+        f"The {of} has {plural(len(distinct), 'prompt')}. By default a training holds out {held_out} of them, and a "
         f"verdict needs {MIN_PROMPTS}: label images of about {_more(held_out)} more prompts, or name a scorer and "
         "prompts of your own (evaluate.scorers, evaluate.prompts)."
     )

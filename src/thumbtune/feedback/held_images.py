@@ -1,8 +1,9 @@
 """The bytes of an image that lies inside a Parquet file: their address, and reading them by range.
 
-    parquet:FILE#ROW#COLUMN
+    parquet:FILE#ROW#COLUMN#SHA256
 
-Of the file, only the end with its list of contents is read, and the column in the row's group of rows.
+Of the file, only the end with its list of contents is read, and the column in the row's group of rows. The hash is that
+of the bytes, so that another image that lies there now is not taken for this one.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from thumbtune.files import sha256
+
 SCHEME = "parquet:"
 OPEN_FILES = 8
 
 
-def address_of(file: str, row: int, column: str) -> str:
-    """Return the address of a cell; rows are numbered from 0.
+def address_of(file: str, row: int, column: str, digest: str) -> str:
+    """Return the address of a cell whose bytes have this hash; rows are numbered from 0.
 
-    >>> address_of("a.parquet", 12, "image")
-    'parquet:a.parquet#12#image'
+    >>> address_of("a.parquet", 12, "image", "e3b0")
+    'parquet:a.parquet#12#image#e3b0'
     """
-    return f"{SCHEME}{file}#{row}#{column}"
+    return f"{SCHEME}{file}#{row}#{column}#{digest}"
 
 
 def is_held(address: str | None) -> bool:
@@ -37,18 +40,28 @@ def read_held(address: str) -> bytes:
     """
     import pyarrow as pa
 
-    file, row, column = address.removeprefix(SCHEME).rsplit("#", 2)
+    file, *place = address.removeprefix(SCHEME).rsplit("#", 3)
+    if len(place) != len(("row", "column", "digest")):
+        raise OSError(f"{address} has no hash of the image; start a new run, which notes it")
+    row, column, digest = place
     try:
-        table, starts = _opened(file)
+        _, starts = _opened(file)
         group = max(number for number, start in enumerate(starts) if start <= int(row))
-        cells = table.read_row_group(group, columns=[column]).column(0)
-        cell = cells[int(row) - starts[group]].as_py()
+        cell = _cells(file, group, column)[int(row) - starts[group]].as_py()
     except (pa.ArrowException, ValueError, IndexError) as error:
         raise OSError(f"{file} has changed: {error}") from error
     cell = cell.get("bytes") if isinstance(cell, Mapping) else cell
     if not isinstance(cell, bytes):
         raise OSError(f"row {row} of {file} has no image")
+    if sha256(cell) != digest:
+        raise OSError(f"{file} has changed: its row {row} has another image")
     return cell
+
+
+@lru_cache(1)
+def _cells(file: str, group: int, column: str) -> Any:
+    """Return a column of a group of rows; the last one is kept, as its images are mostly read one after the other."""
+    return _opened(file)[0].read_row_group(group, columns=[column]).column(0)
 
 
 @lru_cache(OPEN_FILES)

@@ -210,7 +210,11 @@ def opened_cell(path: str | None, content: bytes | None) -> Iterator[Path | Bina
         else:
             import fsspec
 
-            with fsspec.open(path, "rb") as file:
+            try:
+                opened = fsspec.open(path, "rb")
+            except (ImportError, ValueError) as error:  # no package opens such addresses
+                raise OSError(str(error)) from error
+            with opened as file:
                 yield cast("BinaryIO", file)
     except OSError as error:
         raise unreadable(str(path), error) from error

@@ -1,5 +1,6 @@
 """The feedback that a recipe's `likes` names: a store, or an event log that is read where it lies."""
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from thumbtune.feedback.likes import likes_of
 from thumbtune.feedback.store.store import Store, is_store
 
 Labels = tuple[Any, Iterable[str]]  # the table that training reads, and the prompts of all images in their order
+OPTION = re.compile(r"(?<![\w-])--(map-label|map|like-at|root|rater|prompt|split) (?!gives )")
 OF_VOTES = ("table", "parquet")  # the kinds of sources whose rows are votes
 _opened: dict[str, EventLog] = {}  # the last one: a training asks for its labels several times
 
@@ -51,17 +53,37 @@ def event_log(likes: str, reading: EventReading) -> EventLog:
     Raises:
         ThumbtuneError, UsageError: as `EventLog.open`.
     """
-    files = files_of(likes, reading.split)
+    with _with_settings():
+        files = files_of(likes, reading.split)
     if files.system is None:
         _refuse_other_kinds(likes, Path(files.names[0]))
     key = repr((files.names, files.ends, reading))
     if key not in _opened:
         for name in list(_opened):
             _opened.pop(name).close()
-        log = _opened[key] = EventLog.open(likes, reading)
+        with _with_settings():
+            log = _opened[key] = EventLog.open(likes, reading)
         if (left_out := left_out_note(log)) is not None:
-            note(left_out)
+            note(with_settings(left_out))
     return _opened[key]
+
+
+def with_settings(sentence: str) -> str:
+    """Return a sentence with the settings of a recipe in place of options, which a training lacks.
+
+    >>> with_settings("name it, as in --map prompt=caption")
+    'name it, as in --set events.map=prompt=caption'
+    """
+    return OPTION.sub(lambda option: f"--set events.{option[1].replace('-', '_')}=", sentence)
+
+
+@contextmanager
+def _with_settings() -> Iterator[None]:
+    """Give the errors of a log inside the block the settings of a recipe."""
+    try:
+        yield
+    except ThumbtuneError as error:
+        raise type(error)(with_settings(str(error)), code=error.code) from error
 
 
 def _refuse_other_kinds(likes: str, file: Path) -> None:

@@ -12,26 +12,38 @@ from typing import TYPE_CHECKING, Any
 from thumbtune.feedback.event_log.engine import batches, insert, name, text
 from thumbtune.feedback.reading.arrow import Classes, rows_in
 from thumbtune.feedback.reading.columns import Columns, beginnings
-from thumbtune.feedback.reading.record import Record, is_among
+from thumbtune.feedback.reading.record import Counted, Record, is_among
 
 if TYPE_CHECKING:
     import duckdb
+    from duckdb.sqltypes import DuckDBPyType
 
 FILE, PLACE = "_thumbtune_file", "_thumbtune_row"  # columns that the engine adds: the file of a row, and its number
-HELD = "sha256:"  # begins a cell in the place of an image's bytes: their hash and their length
+TIMES = "_thumbtune_times"
+HELD = "sha256:"  # begins the bytes in the place of an image's bytes: their hash and their length
+BYTES = "bytes"  # the field of an image's bytes in a cell of `datasets`
 Read = Callable[[Record], tuple[Any, ...]]
 
 
 class LogCells:
     """The distinct cells of a log's columns.
 
-    header: column -> its type in the engine
+    header: column -> the name of its type in the engine
+    held: the columns whose images are their hashes in the view `events`; at first none
     classes: the names of numbered classes
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, header: dict[str, str], classes: Classes) -> None:
-        self.connection, self.header, self.classes = connection, header, classes
-        self.held = [column for column, kind in header.items() if held(column, kind) is not None]
+    def __init__(self, connection: duckdb.DuckDBPyConnection, kinds: dict[str, DuckDBPyType], classes: Classes) -> None:
+        self.connection, self.kinds, self.classes = connection, kinds, classes
+        self.header = {column: str(kind) for column, kind in kinds.items()}
+        self.hold([])
+
+    def hold(self, columns: Sequence[str]) -> None:
+        """Make the view `events`, with hashes in the place of images in these columns; other bytes may be text."""
+        replaced = {each: cell for each in columns if (cell := held(each, self.kinds[each])) is not None}
+        instead = f"REPLACE ({', '.join(replaced.values())})" if replaced else ""
+        self.connection.execute(f"CREATE OR REPLACE VIEW events AS SELECT * {instead} FROM raw_events")
+        self.held = list(replaced)
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[Record]:
         """Yield the distinct rows of some columns, by their names in lower case; without columns, a few whole rows."""
@@ -44,7 +56,21 @@ class LogCells:
             f"SELECT DISTINCT {cells} FROM events" if columns is not None else f"SELECT {cells} FROM events LIMIT 64"
         )
         for batch in batches(self.connection, query):
-            yield from map(with_held_bytes, rows_in(batch, self.classes, batch.num_rows))
+            yield from rows_in(batch, self.classes, batch.num_rows)
+
+    def counted_rows(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Yield the distinct rows of some columns, as `rows`, each with the number of rows that are like it."""
+        wanted = [column for column in self.header if is_among(column, columns)]
+        cells = ", ".join(map(name, wanted))
+        if not wanted:
+            yield {}
+            return
+        query = f"SELECT {cells}, count(*) AS {TIMES} FROM events GROUP BY {cells}"
+        for batch in batches(self.connection, query):
+            numbers = batch.column(TIMES).to_pylist()
+            rows = rows_in(batch.drop_columns([TIMES]), self.classes, batch.num_rows)
+            for row, number in zip(rows, numbers, strict=True):
+                yield Counted(row, number)
 
     def columns_of(self, columns: Columns, *keys: str) -> list[str]:
         """Return the columns of the log that may hold these fields."""
@@ -78,7 +104,7 @@ class LogCells:
                 else [{}]
             )
             for code, row in zip(codes, cells, strict=True):
-                yield code, *read(with_held_bytes(row))
+                yield code, *read(row)
 
 
 def joined(field: str, columns: Sequence[str]) -> str:
@@ -87,34 +113,22 @@ def joined(field: str, columns: Sequence[str]) -> str:
     return f"JOIN {field} ON {on}"
 
 
-def held(column: str, kind: str) -> str | None:
-    """Return the expression that puts a hash in the place of an image's bytes; None for a column of other cells."""
+def held(column: str, kind: DuckDBPyType) -> str | None:
+    """Return the expression that puts a hash in the place of an image's bytes; None for a column of other cells.
+
+    The bytes are the cell, or its field `bytes`, as `datasets` writes them.
+    """
     cell = name(column)
-    if kind == "BLOB":
+    if kind.id == "blob":
         return f"{_hashed(cell)} AS {cell}"
-    if kind.startswith("STRUCT(") and " BLOB" in kind:
-        fields = [part.strip().rpartition(" ") for part in kind.removeprefix("STRUCT(").removesuffix(")").split(",")]
-        inner = {field.strip('"'): of for field, _, of in fields}
-        packed = [
-            f"{name(field)} := {_hashed(f'{cell}.{name(field)}') if of == 'BLOB' else f'{cell}.{name(field)}'}"
-            for field, of in inner.items()
-        ]
-        return f"CASE WHEN {cell} IS NOT NULL THEN struct_pack({', '.join(packed)}) END AS {cell}"
-    return None
+    fields: dict[str, Any] = dict(kind.children) if kind.id == "struct" else {}
+    if BYTES not in fields or fields[BYTES].id != "blob":
+        return None
+    inner = {field: f"{cell}.{name(field)}" for field in fields}
+    packed = [f"{name(field)} := {_hashed(part) if field == BYTES else part}" for field, part in inner.items()]
+    return f"CASE WHEN {cell} IS NOT NULL THEN struct_pack({', '.join(packed)}) END AS {cell}"
 
 
 def _hashed(cell: str) -> str:
-    return f"CASE WHEN octet_length({cell}) > 0 THEN {text(HELD)} || sha256({cell}) || ':' || octet_length({cell}) END"
-
-
-def with_held_bytes(row: Record) -> Record:
-    """Return a row whose marks of held bytes are bytes again, so that they are read as an image is."""
-    for key, cell in row.items():
-        if isinstance(cell, str) and cell.startswith(HELD):
-            row[key] = cell.encode()
-        elif isinstance(cell, dict):
-            row[key] = {
-                inner: part.encode() if isinstance(part, str) and part.startswith(HELD) else part
-                for inner, part in cell.items()
-            }
-    return row
+    mark = f"{text(HELD)} || sha256({cell}) || ':' || octet_length({cell})"
+    return f"CASE WHEN octet_length({cell}) > 0 THEN encode({mark}) END"

@@ -6,6 +6,7 @@ It reads files alone: it installs and loads nothing, and opens no address that w
 from __future__ import annotations  # duckdb takes a third of a second to import, so only `connected` does so
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,6 +130,11 @@ ARROW = {
 def name(column: str) -> str:
     """Return the name of a column in quotes."""
     return '"' + column.replace('"', '""') + '"'
+
+
+def path(file: str) -> str:
+    """Return the name of a file in quotes, so that the engine takes no character of it for a pattern."""
+    return text(re.sub(r"([*?\[])", r"[\1]", file))
 
 
 def text(value: str) -> str:

@@ -60,8 +60,12 @@ def files_of(likes: str, split: str | None = None) -> LogFiles:
         files = files_of_split(path, split)
     if not files:
         raise _no_files(likes)
+    once: dict[Path, Path] = {}  # a link lies beside the images that it names, so its own name counts
+    for file in files:
+        once.setdefault(file.resolve(), file.absolute())
+    files = list(once.values())
     ends = [f"{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files]
-    return LogFiles(names=[str(file.resolve()) for file in files], ends=ends)
+    return LogFiles(names=[str(file) for file in files], ends=ends)
 
 
 def _remote(likes: str) -> LogFiles:
@@ -88,6 +92,6 @@ def _remote(likes: str) -> LogFiles:
 
 def _no_files(likes: str) -> ThumbtuneError:
     return ThumbtuneError(
-        f"{likes} names no Parquet files; give a folder of them, or a pattern as in events/*.parquet.",
+        f"{likes} names no Parquet files; give a folder of them, or a pattern as in 'events/*.parquet'.",
         code="event-log-missing",
     )

@@ -8,6 +8,7 @@ known by its address: it is read when it is encoded, and not before.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,11 +17,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from thumbtune.feedback.event_log.cells import FILE, HELD, PLACE, LogCells, with_held_bytes
+from thumbtune.feedback.event_log.cells import FILE, HELD, PLACE, LogCells
 from thumbtune.feedback.event_log.engine import batches, insert, name
 from thumbtune.feedback.event_log.files import SCHEME
 from thumbtune.feedback.held_images import address_of
 from thumbtune.feedback.images import MAX_BYTES, UnreadableImage, inspect_image
+from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.arrow import rows_in
 from thumbtune.feedback.reading.cells import is_blank
 from thumbtune.feedback.reading.image_cells import file_of, image_in, unwrapped
@@ -31,6 +33,7 @@ from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
 WEB = ("http", "https")
+REMOTE = ("s3", "gs", "gcs", "hf", "az", "abfs")  # others, as local:// and zip://, also open files of this machine
 AT_ONCE = 512  # images that wait for the threads
 FOLDER = "_thumbtune_folder"
 KINDS = (("our_sha256", "VARCHAR"), ("our_address", "VARCHAR"), ("our_bad", "TINYINT"), ("our_why", "VARCHAR"))
@@ -48,6 +51,7 @@ class LogImages:
     def __init__(self, cells: LogCells, reader: RowReader, folders: list[str], root: Path | None) -> None:
         self.cells, self.reader, self.folders, self.root = cells, reader, folders, root
         self.columns = cells.columns_of(reader.columns, "image")
+        cells.hold(self.columns)
         self.join = ""
         self._places = [ImageRoot(Path(f), root, survey=self._survey) for f in folders if not SCHEME.match(f)]
 
@@ -73,6 +77,7 @@ class LogImages:
         sample = next(iter(self.cells.rows()), {})
         column, _ = self.reader.image_column(sample, partial(self.read_cell, 0))
         self.columns = [each for each in self.cells.header if column is not None and each.strip().lower() == column]
+        self.cells.hold(self.columns)
 
     def _survey(self, place: ImageRoot) -> bool:
         return self.reader.survey(self.cells.rows(self.columns), place)
@@ -100,7 +105,7 @@ class LogImages:
             cells = batch.drop_columns(["our_code", FOLDER])
             rows = rows_in(cells, self.cells.classes, cells.num_rows) if cells.num_columns else ({} for _ in codes)
             for code, folder, row in zip(codes, folders, rows, strict=True):
-                yield code, folder, self._cell_of(with_held_bytes(row))
+                yield code, folder, self._cell_of(row)
 
     def _meaning(self, folder: int, cell: object) -> Meaning:
         cell = unwrapped(cell)
@@ -127,19 +132,23 @@ class LogImages:
     def remote(self, cell: object, folder: int) -> str | None:
         """Return the address of an image that is not on this machine; None for any other cell.
 
+        A log from elsewhere must not choose files of this machine, nor servers of its network.
+
         Raises:
-            UnreadableImage: a name leads out of the folder of a log at an address.
+            UnreadableImage: a name leads out of the folder of a log at an address, or its scheme is none of `REMOTE`.
         """
-        if not isinstance(cell, str) or is_blank(cell) or cell.lstrip()[:5].lower() in {"data:", "file:"}:
+        cell = unwrapped(cell)
+        if not isinstance(cell, str) or is_blank(cell) or cell.lstrip()[:5].lower() == "data:":
             return None
-        scheme = SCHEME.match(cell.strip())
-        if scheme is not None:
-            return None if scheme[1].lower() in WEB else cell.strip()
-        if not SCHEME.match(self.folders[folder]):
+        name, of_folder = cell.strip(), SCHEME.match(self.folders[folder])
+        is_file, scheme = name[:5].lower() == "file:", SCHEME.match(name)
+        if scheme is not None and not is_file:
+            return _checked_address(name, scheme[1].lower(), of_folder)
+        if of_folder is None:
             return None
-        path = PurePosixPath(cell.strip().replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise UnreadableImage(f"{cell!r} is outside the folder; name the image with its whole address")
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or "::" in name or is_file:
+            raise UnreadableImage(f"{shown(name)} is outside the folder; name the image with its whole address")
         return f"{self.folders[folder].rstrip('/')}/{path}"
 
     def _address_held(self) -> None:
@@ -164,12 +173,29 @@ class LogImages:
     def _checked(self, found: str, held: list[str]) -> Iterator[tuple[Any, ...]]:
         for batch in batches(self.cells.connection, found, 64):
             for row in batch.to_pylist():
-                column, data = next((c, d) for c in held if isinstance(d := unwrapped(row[c]), bytes))
+                column, data = next(((c, d) for c in held if isinstance(d := unwrapped(row[c]), bytes)), ("", b""))
                 try:
                     inspect_image(data)
-                    yield row["our_code"], address_of(row["file"], row["place"], column), 0, None
+                    yield row["our_code"], address_of(row["file"], row["place"], column, sha256(data)), 0, None
                 except UnreadableImage as error:
                     yield row["our_code"], None, 2, str(error)
+
+
+def _checked_address(address: str, scheme: str, of_folder: re.Match[str] | None) -> str:
+    """Return the address of an image, or refuse it.
+
+    Raises:
+        UnreadableImage: it may lead to this machine, or to a server that nobody named.
+    """
+    is_of_log = scheme == "memory" and of_folder is not None and of_folder[1].lower() == scheme
+    if (scheme in REMOTE or is_of_log) and "::" not in address:
+        return address
+    if scheme in WEB:
+        raise UnreadableImage(f"{shown(address)} is a URL, which a log does not read; download it and give its path")
+    schemes = ", ".join(f"{each}://" for each in REMOTE)
+    raise UnreadableImage(
+        f"{shown(address)} is no address that a log may name ({schemes}); put the image there or into the log's folder"
+    )
 
 
 def folder_of(file: str) -> str:

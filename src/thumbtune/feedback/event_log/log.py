@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from thumbtune.errors import ThumbtuneError, UsageError, plural
-from thumbtune.feedback.event_log.cells import FILE, PLACE, LogCells, held
-from thumbtune.feedback.event_log.engine import batches, connected, in_sentences, insert, text
+from thumbtune.feedback.event_log.cells import FILE, PLACE, LogCells
+from thumbtune.feedback.event_log.engine import batches, connected, in_sentences, insert, path, text
 from thumbtune.feedback.event_log.files import LogFiles, files_of
 from thumbtune.feedback.event_log.images import LogImages, folder_of
 from thumbtune.feedback.event_log.labels import labels_query, rows_query
@@ -39,6 +39,7 @@ from thumbtune.feedback.temporary import prefix_of, remove_leftovers
 from thumbtune.files import write_whole
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 MAX_LISTED_ROWS = 1000
@@ -62,6 +63,7 @@ class EventLog:
 
     def __init__(self, name: str, folder: Path, files: LogFiles, reading: EventReading) -> None:
         self.name, self.folder, self.files, self.reading = name, folder, files, reading
+        self.rater = reading.rater.strip()
         self.now = datetime.now(UTC)
         self.connection = connected(folder)
         if files.system is not None:
@@ -73,9 +75,11 @@ class EventLog:
 
         Raises:
             ThumbtuneError: there are no such files, one cannot be read, or no row is a vote.
-            UsageError: an option is invalid, or names a column that the log lacks.
+            UsageError: an option is invalid, or names a column that the log lacks; or the rater is blank.
         """
         reading = reading or EventReading()
+        if not reading.rater.strip():
+            raise UsageError("The rater of rows without one needs a name; give one.", code="event-log-rater-no-name")
         files = files_of(likes, reading.split)
         remove_leftovers()
         folder = Path(tempfile.mkdtemp(prefix=prefix_of("likes")))
@@ -108,24 +112,22 @@ class EventLog:
         Raises:
             ThumbtuneError: no row is a vote.
         """
-        files = ", ".join(map(text, self.files.names))
-        options = f"filename={text(FILE)}, union_by_name=true, file_row_number=true"
+        files = ", ".join(map(path, self.files.names))
+        options = f"filename={text(FILE)}, union_by_name=true, file_row_number=true, hive_partitioning=false"
         self.connection.execute(
             f"CREATE VIEW raw_events AS SELECT * RENAME (file_row_number AS {PLACE}) "
             f"FROM read_parquet([{files}], {options})"
         )
-        columns = self.connection.execute("DESCRIBE raw_events").fetchall()
-        header = {column: kind for column, kind, *_ in columns if column not in {FILE, PLACE}}
-        replaced = [each for column, kind in header.items() if (each := held(column, kind)) is not None]
-        instead = f"REPLACE ({', '.join(replaced)})" if replaced else ""
-        self.connection.execute(f"CREATE VIEW events AS SELECT * {instead} FROM raw_events")
+        raw = self.connection.sql("SELECT * FROM raw_events")
+        columns = zip(raw.columns, raw.types, strict=True)
+        kinds = {column: kind for column, kind in columns if column not in {FILE, PLACE}}
         folders = self._number_files()
-        cells = LogCells(self.connection, header, classes_in(self._metadata()))
-        reader = RowReader(self.reading.reading, cells.rows, sample=cells.rows)
-        check_columns(self.name, reader.columns, [(self.name, list(header), cells.rows())])
+        cells = LogCells(self.connection, kinds, classes_in(self._metadata()))
+        reader = RowReader(self.reading.reading, cells.counted_rows, sample=cells.rows)
+        check_columns(self.name, reader.columns, [(self.name, list(cells.header), cells.rows())])
         self.cells, self.reader = cells, reader
         self.images = LogImages(cells, reader, folders, self.reading.root)
-        votes = LogVotes(cells, reader, self.reading.rater, self.reading.prompt or "")
+        votes = LogVotes(cells, reader, self.rater, self.reading.prompt or "")
         votes.make(self.images)
         self.has_weights = bool(votes.columns["weight"] or votes.columns["grade"])
         self._refuse_nothing()
@@ -142,21 +144,20 @@ class EventLog:
         first, rows = 0, []
         for file in self.files.names:
             rows.append((file, first, folders[folder_of(file)], file.rpartition("/")[2]))
-            query = f"SELECT num_rows FROM parquet_file_metadata({text(file)})"
+            query = f"SELECT num_rows FROM parquet_file_metadata({path(file)})"
             first += sum(number for (number,) in self.connection.execute(query).fetchall())
         kinds = [("name", "VARCHAR"), ("first", "BIGINT"), ("folder", "BIGINT"), ("source", "VARCHAR")]
         insert(self.connection, "files", kinds, rows)
         return list(folders)
 
     def _metadata(self) -> Mapping[bytes, bytes]:
-        query = f"SELECT key, value FROM parquet_kv_metadata({text(self.files.names[0])})"
+        query = f"SELECT key, value FROM parquet_kv_metadata({path(self.files.names[0])})"
         return dict(self.connection.execute(query).fetchall())
 
     @cached_property
     def report(self) -> LogReport:
         """What each row of the log became."""
-        query = "SELECT state, our_liked, count(*) FROM coded GROUP BY ALL"
-        rows = [(state, liked, number) for state, liked, number in self.connection.execute(query).fetchall()]
+        rows = self._all("SELECT state, our_liked, count(*) FROM coded GROUP BY ALL")
 
         def number_of(*states: State, liked: bool | None = None) -> int:
             return sum(n for state, kind, n in rows if state in states and liked in (None, kind))
@@ -175,7 +176,8 @@ class EventLog:
         """Return (where, why) of the first rows that cannot be used."""
         from thumbtune.feedback.event_log.skipped import skipped_rows
 
-        return list(skipped_rows(self, limit))
+        with in_sentences(self.name):
+            return list(skipped_rows(self, limit))
 
     def described(self) -> list[str]:
         """Return which column was read as what, as after an import."""
@@ -193,8 +195,17 @@ class EventLog:
         )
 
     def _count(self, query: str) -> int:
-        (number,) = self.connection.execute(query).fetchone() or (0,)
+        ((number,),) = self._all(query)
         return int(number or 0)
+
+    def _all(self, query: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        with in_sentences(self.name):
+            return self.connection.execute(query).fetchall()
+
+    def _batches(self, query: str) -> Iterator[pa.RecordBatch]:
+        with in_sentences(self.name):
+            yield from batches(self.connection, query)
 
     def prompts(self) -> Iterator[str]:
         """Yield the distinct prompts of all images, in the order in which they first occur."""
@@ -202,18 +213,18 @@ class EventLog:
             "SELECT p.our_words FROM distinct_prompt p JOIN (SELECT prompt, min(first) AS first FROM firsts "
             "GROUP BY prompt) f ON f.prompt = p.id ORDER BY f.first"
         )
-        for batch in batches(self.connection, query):
+        for batch in self._batches(query):
             yield from batch.column(0).to_pylist()
 
     def distinct_prompts(self, limit: int) -> list[str]:
         """Return at most `limit` of the prompts."""
         query = f"SELECT our_words FROM distinct_prompt WHERE id IN (SELECT prompt FROM firsts) LIMIT {int(limit)}"
-        return [words for (words,) in self.connection.execute(query).fetchall()]
+        return [words for (words,) in self._all(query)]
 
     def labels(self) -> Iterator[Label]:
         """Yield the latest vote of each rater on each image, in the order of the images."""
         previous, number = None, -1
-        for batch in batches(self.connection, rows_query("per-vote")):
+        for batch in self._batches(rows_query("per-vote")):
             for row in batch.to_pylist():
                 key = (row["image_id"], row["prompt"])
                 number += key != previous
@@ -251,11 +262,11 @@ class EventLog:
             f"SELECT r.our_words FROM coded JOIN distinct_rater r ON r.id = coded.rater WHERE state = {State.VOTE} "
             f"GROUP BY r.our_words ORDER BY count(*) DESC, r.our_words {end}"
         )
-        return [words for (words,) in self.connection.execute(query).fetchall()]
+        return [words for (words,) in self._all(query)]
 
     def addresses(self) -> dict[str, str]:
         """Return the address of each image by its id."""
-        return dict(self.connection.execute("SELECT our_sha256, address FROM addresses").fetchall())
+        return dict(self._all("SELECT our_sha256, address FROM addresses"))
 
     def likes(self, policy: str = "majority") -> Dataset:
         """Return the labels as the table that training reads, memory-mapped, in the order of the images.

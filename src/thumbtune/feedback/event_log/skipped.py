@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from thumbtune.feedback.event_log.log import EventLog
 
 ELSEWHERE = b"an image at an address"
+OF_IMAGE = "its prompt is inside the image, which a log does not read; import the log, or add a column of prompts"
+NOW = "it could be read now, and not before; run the command again"
 TAKEN = "its vote id {name} belongs to another vote; give every vote its own id, or leave them out"
 
 
@@ -47,7 +49,8 @@ def skipped_rows(log: EventLog, limit: int) -> Iterator[tuple[str, str]]:
                 lambda cell, folder=of["our_folder"]: _image(log, cell, folder),
                 of["our_source"],
             )
-            yield read.where, _why(read, log.reading.rater, log.reading.prompt or "")
+            why = _why(read, log.rater, log.reading.prompt or "")
+            yield read.where, why or (OF_IMAGE if of["our_state"] == State.WITHOUT_PROMPT else NOW)
 
 
 def _image(log: EventLog, cell: object, folder: int) -> Bytes:
@@ -56,8 +59,8 @@ def _image(log: EventLog, cell: object, folder: int) -> Bytes:
     return log.images.read_cell(folder, cell) if address is None else lambda: ELSEWHERE
 
 
-def _why(row: SourceRow, rater: str, prompt: str) -> str:
-    """Return why a row is no vote."""
+def _why(row: SourceRow, rater: str, prompt: str) -> str | None:
+    """Return why a row is no vote; None if it is one now, with what lies in its image."""
     row = settings_apart(row)
     words, _ = plain_prompt(without_controls(row.prompt or prompt), row.syntax)
     if row.liked is None and row.image is not None:
@@ -70,4 +73,4 @@ def _why(row: SourceRow, rater: str, prompt: str) -> str:
             inspect_image(data)
     except (ThumbtuneError, UnreadableImage) as error:
         return str(error).rstrip(".")
-    return "it could be read now, and not before; run the command again"
+    return None

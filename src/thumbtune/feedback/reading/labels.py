@@ -100,15 +100,15 @@ class Scale:
         self.has_numbers = False
         self._sides: set[bool] = set()  # of the words that count only beside their opposite, as pass and fail
 
-    def add(self, cell: object) -> None:
-        """Add a row's label."""
+    def add(self, cell: object, times: int = 1) -> None:
+        """Add the label of a row, or of several rows alike."""
         if isinstance(cell, bool) or self._meaning(cell) is not None:
             return
         stars, number = _numbers_of(cell)
         rating = number if stars is None else stars
         if rating is not None:
             self.has_numbers = True
-            self.ratings.add(rating)
+            self.ratings.add(rating, times)
         if stars is None and number in NUMBER_LABELS:
             self.minus = self.minus or number == -1
             self.rates = self.rates and number == 1

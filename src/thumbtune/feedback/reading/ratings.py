@@ -28,12 +28,12 @@ class Ratings:
         self._like_from: float | None = None  # these two are asked of each row, and change with a rating only
         self._described: str | None = None
 
-    def add(self, rating: float) -> None:
-        """Count a rating."""
+    def add(self, rating: float, times: int = 1) -> None:
+        """Count a rating, which several rows may have."""
         self._like_from = self._described = None
         self._least, self._greatest = min(self._least, rating), max(self._greatest, rating)
         if rating in self._counts or len(self._counts) < MAX_DISTINCT:
-            self._counts[rating] += 1
+            self._counts[rating] += times
         else:
             self._is_whole = False
 

@@ -23,7 +23,7 @@ from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.labels import ReadLabel, Scale, notes_of, number_of
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
-from thumbtune.feedback.reading.record import Record
+from thumbtune.feedback.reading.record import Counted, Record
 from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`
@@ -168,10 +168,11 @@ class RowReader:
         """The meaning of the numbers in each column of labels."""
         scales: dict[str, Scale] = {}
         for row in self._all_rows(self.columns.of_labels()):
+            times = row.times if isinstance(row, Counted) else 1
             for name, cell in self.columns.labels_in(row or {}):
                 if name not in scales:
                     scales[name] = Scale(self.reading.like_at, name, self.reading.words)
-                scales[name].add(cell)
+                scales[name].add(cell, times)
         return scales
 
     def _label_in(self, row: Record) -> ReadLabel:

@@ -22,6 +22,14 @@ def check_width(file: object, columns: int) -> None:
         )
 
 
+class Counted(Record):
+    """A row that stands for several: `times` rows of the table have these cells."""
+
+    def __init__(self, row: Record, times: int) -> None:
+        super().__init__(row)
+        self.times = times
+
+
 _BETWEEN_WORDS = dict.fromkeys(map(ord, " _-"))
 
 

@@ -188,6 +188,10 @@ def test_the_result_is_that_of_the_command_and_lies_beside_the_images(
     assert "Not enough evidence" in page and "thing 11" in page and "<script" not in page
     assert told["command"].startswith("thumbtune human read ") and str(test.key) in told["command"]
     assert client_of().get(f"/api/v1/blind/{test_id}/result").json() == told
+    kept = client_of().get(f"/api/v1/blind/{test_id}/result/html")
+    assert kept.text == page and kept.headers["content-disposition"].startswith("attachment")
+    assert client_of("ben").get(f"/api/v1/blind/{test_id}/result/csv").status_code == 403
+    assert client_of().get(f"/api/v1/blind/{test_id}/result/key").status_code == 422
     assert client_of().post(f"/api/v1/blind/{test_id}/end", json={}).json() == told, "the same each time"
 
 
@@ -204,6 +208,7 @@ def test_nothing_of_the_key_leaves_the_studio_before_the_end(site: Site, client_
     assert owner["raters"] == [{"rater": rater, "answered": PROMPTS + 2} for rater in ("ann", "ben")]
     assert "tuned" not in json.dumps(other) and other["raters"] == []
     assert not list(find_test(site.folder, test_id).folder.glob("result*"))
+    assert client_of().get(f"/api/v1/blind/{test_id}/result/json").status_code == 409
 
 
 def test_an_ended_test_takes_no_answers_and_shows_no_images(site: Site, client_of: Clients, test_id: str) -> None:

@@ -177,3 +177,9 @@ def test_a_change_that_fails_leaves_the_list_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / RATERS_FILE).read_bytes() == before and roster.read().added == ("eve",)
     os.utime(tmp_path / RATERS_FILE)
     assert roster.read().added == ("eve",)
+
+
+def test_a_roster_whose_folder_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with refused("studio-raters-unwritable", naming=RATERS_FILE):
+        RosterFile(tmp_path / "file" / "studio").change(lambda roster: roster)

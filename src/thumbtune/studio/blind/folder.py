@@ -113,7 +113,9 @@ class BlindTest:
         """Return the test after noting that it has ended; an ended one as it is."""
         if self.facts.ended_at is not None:
             return self
-        ended = BlindTest(self.folder, replace(self.facts, ended_at=datetime.now(UTC).isoformat(), keep_careless=keep_careless))
+        ended = BlindTest(
+            self.folder, replace(self.facts, ended_at=datetime.now(UTC).isoformat(), keep_careless=keep_careless)
+        )
         _write_facts(self.folder, ended.facts)
         return ended
 

@@ -75,6 +75,18 @@ def _is_counted(file: Path) -> bool:
     return bool(record["answers"] or record.get("arrivals"))
 
 
+def result_file(test: BlindTest, ending: str) -> Path:
+    """Return the file of a result, by the ending of its name.
+
+    Raises:
+        ThumbtuneError: the test has not ended, or the file is gone.
+    """
+    file = test.folder / f"{RESULT}.{ending}"
+    if test.reread().facts.ended_at is None or not file.is_file() or file.is_symlink():
+        raise ThumbtuneError(f"This blind test has no {RESULT}.{ending}; end it first.", code="blind-not-ended")
+    return file
+
+
 def revealed(site: Site, test: BlindTest) -> Revealed:
     """Return the result of a test that has ended.
 

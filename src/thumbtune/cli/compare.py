@@ -23,7 +23,8 @@ def compare(
         typer.Option(
             "--checkpoint",
             metavar="STEP",
-            help="Compare this checkpoint; may be repeated; 0: none. Default: all that are kept, between base and result.",
+            help="Compare this checkpoint; may be repeated; 0: none. "
+            "Default: all that are kept, between base and result.",
         ),
     ] = None,
     strengths: Annotated[

@@ -16,6 +16,7 @@ from thumbtune.studio.site import Site
 
 COOKIE_SECONDS = 90 * 24 * 60 * 60
 THEME_COOKIE = "thumbtune-theme"  # settings.js sets it: a page has its colours before its scripts run
+ENDED = "Your link was ended; ask the owner of the studio for a new one."
 THEMES = ("light", "dark")  # without the cookie: as the system
 
 
@@ -88,7 +89,8 @@ def welcome(request: Request, site: Studio, token: str | None = None) -> Respons
     The page leads on by itself: browsers send no strict cookie to an address that another site's link redirects to.
     """
     if token is None:
-        return render(request, "welcome", person=None, problem="")
+        is_ended = site.cookie in request.cookies and request.state.person is None
+        return render(request, "welcome", person=None, problem=ENDED if is_ended else "")
     try:
         person = signed_in(site, request.scope, token)
     except Refusal as refusal:

@@ -17,8 +17,8 @@ from thumbtune.feedback.store.jobs import JobKind, JobState
 from thumbtune.feedback.store.tables import Job, now
 from thumbtune.feedback.store.votes import check_text
 from thumbtune.runs.to_store import source_of
-from thumbtune.studio.api.shown import ShownImage, addresses_of
 from thumbtune.studio.access import Person
+from thumbtune.studio.api.shown import ShownImage, addresses_of
 from thumbtune.studio.guard import is_still_in
 from thumbtune.studio.jobs.commands import IMAGES, RUNS, Place, checked_model, checked_name, copied, words
 from thumbtune.studio.jobs.estimate import estimate

@@ -192,7 +192,7 @@ def test_a_removed_rater_is_told_so_and_their_stream_of_events_ends(client_of: C
     cookie = site.access.cookie_of(eve)
     ways = [Headers({"authorization": f"Bearer {token}"}), Headers({"cookie": f"{site.cookie}={cookie}"})]
     assert [is_still_in(site, way, eve) for way in ways] == [True, True]
-    job = rows.add_job(site.store, "train", "runs/first", {})
+    job = rows.add_job(site.store, "train", "runs/first", {"settings": {}})
 
     async def watched(way: Headers) -> list[str]:
         async def stays() -> bool:

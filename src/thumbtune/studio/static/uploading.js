@@ -26,7 +26,7 @@ const draw = () => {
   const open = entries.filter(isOpen).length, done = entries.filter(({ state }) => state === "new" || state === "known").length;
   at("upload-go").textContent = open ? `Upload ${number(open)} ${open === 1 ? "image" : "images"}` : "Upload";
   at("upload-go").disabled = busy || !open;
-  const refused = entries.filter(({ state }) => state === "refused").length;
+  const refused = entries.filter((entry) => entry.state === "refused" && !isOpen(entry)).length;
   at("upload-count").textContent = !entries.length ? "" : refused ? `${number(done)} uploaded, ${number(refused)} refused` : `${number(done)} of ${number(entries.length)} uploaded`;
 };
 

@@ -46,7 +46,9 @@ def test_home_counts_what_training_sees_and_then_names_the_run(browser: Browser,
     page = signed_in(browser, studio.links[0])
     text = "document.getElementById('state-{}').textContent"
     # the image on which both vote has a tie, and gives no label
-    page.wait_for(f"{text.format('train')} === '48 likes and 50 dislikes to go (majority of all raters: 2 likes, 0 dislikes)'")
+    page.wait_for(
+        f"{text.format('train')} === '48 likes and 50 dislikes to go (majority of all raters: 2 likes, 0 dislikes)'"
+    )
     a_run(root)
     page = signed_in(browser, studio.links[0])
     page.wait_for(f"{text.format('compare')} === 'first is not evaluated yet'")

@@ -77,7 +77,7 @@ def test_a_report_is_served_by_the_name_of_its_run(browser: Browser, studio: Stu
     (root / "runs" / "first" / "report.html").write_text("<p>report")
     page = signed_in(browser, studio.links[0], "/train#run=first")
     link = "[...document.querySelectorAll('#run-actions a')].find((one) => one.textContent === 'Report')"
-    page.wait_for(link)
+    page.wait_for(f"Boolean({link})")
     told = f"fetch({link}.href).then((one) => one.text().then((text) => one.headers.get('content-disposition') + text))"
     assert page.value(told) == 'attachment; filename="first-report.html"<p>report'
     assert page.value("fetch('/api/v1/runs/second/report').then((one) => one.status)") == 404

@@ -227,8 +227,12 @@ def test_a_rule_that_is_set_before_decides_what_is_read(
     assert code == 0, err
     study = read_key(key)
     answers = [{"id": one.id, "choice": "left" if one.left == "b" else "right", "seconds": 1} for one in study.trials]
-    told = {"form": 1, "study": study.id, "rater": "ann", "started": "2026-01-01T10:00:00Z", "finished": None}
-    (tmp_path / "ann.json").write_text(json.dumps({**told, "answers": answers}))
+    told = {"form": 1, "study": study.id, "rater": "ann", "started": "2026-01-01T10:00:00Z", "answers": answers}
+    (tmp_path / "ann.json").write_text(json.dumps({**told, "finished": None}))
+    code, out, err = call("human", "read", key, tmp_path / "ann.json")
+    assert code == 0, err
+    assert "has not decided" in out and "People prefer B" not in out  # the sitting is not complete
+    (tmp_path / "ann.json").write_text(json.dumps({**told, "finished": "2026-01-01T10:10:00Z"}))
     code, out, err = call("human", "read", key, tmp_path / "ann.json")
     assert code == 0, err
     prompts = len({one.pair.words for one in study.trials})

@@ -1,13 +1,14 @@
 """The stopping rule of human tests: its numbers by hand, its errors by simulation, and that each prompt counts once."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from refusals import refused
 
-from thumbtune.evaluation.human.answers import Answer, AnswerFile, Choice
+from thumbtune.evaluation.human.answers import Answer, AnswerFile, Arrival, Choice, parse_answers
 from thumbtune.evaluation.human.key import format_key, read_key
 from thumbtune.evaluation.human.plan import Pair, Study, StudyDesign, plan_study
 from thumbtune.evaluation.human.sequential import DECIDES, decide, decide_study, interval_of, log_evidence
@@ -22,11 +23,13 @@ def study_of(prompts: int, per_prompt: int = 1, **design: object) -> Study:
     return plan_study(pairs, StudyDesign(seed=1, trials=500, repeats=0.0, **design))  # type: ignore[arg-type]
 
 
-def answers_of(study: Study, wanted: str, rater: str = "ann", started: str = "2026-01-01T10:00:00") -> AnswerFile:
-    """All answers of a rater for a side, each after two seconds."""
+def answers_of(
+    study: Study, wanted: str, rater: str = "ann", finished: str | None = "2026-01-01T10:00:00"
+) -> AnswerFile:
+    """All answers of a rater for a side, whose sitting ended then."""
     choices: dict[bool, Choice] = {True: "left", False: "right"}
     given = tuple(Answer(id=one.id, choice=choices[one.left == wanted], seconds=2.0) for one in study.trials)
-    return AnswerFile(rater=rater, started=started, finished=None, answers=given)
+    return AnswerFile(rater=rater, started="2026-01-01T08:00:00", finished=finished, answers=given)
 
 
 def test_the_evidence_is_the_mean_likelihood_ratio_over_all_shares() -> None:
@@ -93,10 +96,82 @@ def test_each_prompt_counts_once_by_its_first_answer() -> None:
     assert found.b + found.a == 8
     alone = decide_study(study, [early])
     assert (alone.b, alone.a, alone.decided) == (8, 0, "b")
-    # of both, the one who was first on each prompt: Ann began a second before
-    assert found.b == 8
+    # of both, the one whose sitting ended first
     aware = answers_of(study, "a", "ben", "2026-01-01T09:00:00+00:00")
     assert decide_study(study, [early, aware]).a == 8
+
+
+def test_of_files_without_arrivals_only_complete_sittings_count() -> None:
+    study = study_of(8)
+    halted = answers_of(study, "b", "ann", None)
+    assert decide_study(study, [halted]).decided is None and decide_study(study, [halted]).b == 0
+    assert decide_study(study, [halted, answers_of(study, "a", "ben")]).decided == "a"
+
+
+def test_arrivals_count_and_not_what_answers_became() -> None:
+    study = study_of(8)
+    arrivals = tuple(Arrival(at=float(place), answer=one) for place, one in enumerate(answers_of(study, "a").answers))
+    changed = replace(answers_of(study, "b"), arrivals=arrivals)
+    assert decide_study(study, [changed]).decided == "a"
+    assert decide_study(study, [replace(changed, answers=())]).a == 8  # all were taken back
+
+
+def test_arrivals_are_read_from_files_and_files_of_before_have_none() -> None:
+    study = study_of(2)
+    one, two = (trial.id for trial in study.trials)
+    row = {"id": one, "choice": "left", "seconds": 1.0}
+    content: dict[str, object] = {"form": 1, "study": study.id, "rater": "ann", "answers": [row]}
+    content |= {"started": "2026-01-01T10:00:00", "finished": None}
+    assert parse_answers(content, study.questionnaire, "x").arrivals is None
+    rows = [{**row, "id": two, "at": "1970-01-01T00:00:05+00:00"}, {**row, "at": "1970-01-01T00:00:06"}]
+    read = parse_answers({**content, "answers": [], "arrivals": rows}, study.questionnaire, "x")
+    assert read.arrivals is not None and [(one.at, one.answer.id) for one in read.arrivals] == [(5, two), (6, one)]
+    with refused("human-answers-time", naming="arrival 1"):
+        parse_answers({**content, "arrivals": [row]}, study.questionnaire, "x")
+
+
+# who answers when, as (rater, number of answers): Ann pauses while Bob answers all; four people come and go
+SITTINGS = {
+    "ann pauses": [("ann", 5), ("bob", 30), ("ann", 25)],
+    "four": [("a", 8), ("b", 3), ("c", 20), ("a", 10), ("d", 30), ("b", 27), ("c", 10), ("a", 12)],
+}
+
+
+@pytest.mark.parametrize("sitting", SITTINGS)
+def test_of_equal_models_several_raters_who_pause_stop_at_most_five_tests_in_a_hundred(sitting: str) -> None:
+    prompts, tests, chance = 30, 200, np.random.default_rng(5)
+    study = study_of(prompts)
+    stops = 0
+    for _ in range(tests):
+        given: dict[str, list[Arrival]] = {}
+        orders = {rater: list(chance.permutation(prompts)) for rater, _ in SITTINGS[sitting]}
+        found, at = None, 0.0
+        for rater, count in SITTINGS[sitting]:
+            for _ in range(count):
+                at += 1.0
+                choice: Choice = "left" if chance.random() < 0.5 else "right"
+                trial = study.first_showings[orders[rater].pop()].id
+                arrival = Arrival(at=at, answer=Answer(id=trial, choice=choice, seconds=float(chance.exponential(9))))
+                given.setdefault(rater, []).append(arrival)
+                if at % 10 == 0 and found is None:  # looks
+                    found = decide_study(study, files_of(given)).decided
+        assert found is None or decide_study(study, files_of(given)).decided == found  # what was decided stays
+        stops += found is not None
+    assert stops <= 0.05 * tests
+
+
+def files_of(given: dict[str, list[Arrival]]) -> list[AnswerFile]:
+    """The studio's files of raters who all began at the same time."""
+    return [
+        AnswerFile(
+            rater=rater,
+            started="2026-01-01T10:00:00",
+            finished=None,
+            answers=tuple(one.answer for one in arrivals),
+            arrivals=tuple(arrivals),
+        )
+        for rater, arrivals in given.items()
+    ]
 
 
 def test_the_rule_is_in_the_key_and_changes_no_id(tmp_path: Path) -> None:

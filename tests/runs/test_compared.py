@@ -11,7 +11,7 @@ from PIL import Image
 from refusals import refused
 
 from thumbtune.duels import compared
-from thumbtune.duels.columns import at_strength, checkpoints_of, columns_of
+from thumbtune.duels.columns import at_strength, checkpoints_of, chosen_checkpoints, columns_of
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build, rounds, run
 from thumbtune.runs.recipe import write_recipe
@@ -52,6 +52,8 @@ def test_columns_are_the_base_the_kept_checkpoints_and_the_result(trained: Path)
     assert kept[-1] == 6 and 0 not in kept
     names = [column.name for column in columns_of(trained)]
     assert names == ["base", *(f"step {step}" for step in kept if step != 6), "result"]
+    assert [column.name for column in columns_of(trained, [])] == ["base", "result"]
+    assert [column.name for column in columns_of(trained, chosen_checkpoints([0]))] == ["base", "result"]
     assert [column.name for column in columns_of(trained, [6])] == ["base", "step 6", "result"]
     with refused("compare-no-checkpoint", naming="step 5"):
         columns_of(trained, [5])

@@ -57,6 +57,39 @@ def test_a_test_ends_by_itself_when_its_rule_decides(site: Site, client_of: Clie
     assert "decided at prompt 8" in page and "whenever the test ends" in page
 
 
+def test_an_undo_does_not_free_a_prompt_of_the_rule(site: Site, client_of: Clients) -> None:
+    assert site.root is not None
+    a_duel(site.root / "duel", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    made = client_of().post("/api/v1/blind", json={"source": source["id"], "stop": "sequential", "repeats": 0}).json()
+    test = made["id"]
+    for_b = [(one.id, "left" if one.left == "b" else "right") for one in study_of(site, test).trials]
+    first = answer(for_b[0][0], "right" if for_b[0][1] == "left" else "left")  # for A
+    send(client_of(), test, first, {"undoes": first["id"]}, answer(*for_b[0]))
+    # Ben answered when Ann had begun, and she has been away: his answers stay before her later ones
+    for pair in for_b[1:9]:
+        send(client_of("ben"), test, answer(*pair))
+    assert client_of().get(f"/api/v1/blind/{test}/trials").json()["ended"] is False  # 8 of 9 give E = 5.7
+    for pair in for_b[9:]:
+        send(client_of(), test, answer(*pair))
+    (file,) = [one for one in find_test(site.folder, test).answers.iterdir() if '"ann"' in one.read_text()]
+    record = json.loads(file.read_text())
+    assert record["answers"][0]["choice"] == for_b[0][1] and record["arrivals"][0]["choice"] == first["choice"]
+    told = client_of().get(f"/api/v1/blind/{test}/result").json()  # 10 of 11: E = 15.5; 11 of 12: 26.3
+    assert (told["result"]["sequential"]["decided_at"], told["result"]["sequential"]["a"]) == (12, 1)
+    assert told["command"].endswith(" --keep-careless")  # the rule counts all raters
+
+
+def test_a_file_of_before_gets_arrivals_when_an_answer_comes(site: Site, client_of: Clients, test_id: str) -> None:
+    one, two = (answer(trial["id"]) for trial in next_of(client_of(), test_id, 2))
+    send(client_of(), test_id, one)
+    (file,) = find_test(site.folder, test_id).answers.iterdir()
+    before = {key: value for key, value in json.loads(file.read_text()).items() if key != "arrivals"}
+    file.write_text(json.dumps(before))
+    send(client_of(), test_id, two)
+    assert [each["id"] for each in json.loads(file.read_text())["arrivals"]] == [one["trial"], two["trial"]]
+
+
 def study_of(site: Site, test: str) -> Study:
     return find_test(site.folder, test).study
 
@@ -155,6 +188,10 @@ def test_the_result_is_that_of_the_command_and_lies_beside_the_images(
     assert "Not enough evidence" in page and "thing 11" in page and "<script" not in page
     assert told["command"].startswith("thumbtune human read ") and str(test.key) in told["command"]
     assert client_of().get(f"/api/v1/blind/{test_id}/result").json() == told
+    kept = client_of().get(f"/api/v1/blind/{test_id}/result/html")
+    assert kept.text == page and kept.headers["content-disposition"].startswith("attachment")
+    assert client_of("ben").get(f"/api/v1/blind/{test_id}/result/csv").status_code == 403
+    assert client_of().get(f"/api/v1/blind/{test_id}/result/key").status_code == 422
     assert client_of().post(f"/api/v1/blind/{test_id}/end", json={}).json() == told, "the same each time"
 
 
@@ -171,6 +208,7 @@ def test_nothing_of_the_key_leaves_the_studio_before_the_end(site: Site, client_
     assert owner["raters"] == [{"rater": rater, "answered": PROMPTS + 2} for rater in ("ann", "ben")]
     assert "tuned" not in json.dumps(other) and other["raters"] == []
     assert not list(find_test(site.folder, test_id).folder.glob("result*"))
+    assert client_of().get(f"/api/v1/blind/{test_id}/result/json").status_code == 409
 
 
 def test_an_ended_test_takes_no_answers_and_shows_no_images(site: Site, client_of: Clients, test_id: str) -> None:

@@ -47,8 +47,10 @@ def test_a_grid_becomes_a_job_with_its_command(client: TestClient, site: Site, r
         "thumbtune compare runs/first --seeds 2 --first-seed 5 --checkpoint 10 --checkpoint 20 -- "
         "'a red heart' 'a blue car'"
     )
+    command = client.post(f"{JOBS}/compare/check", json=BODY | {"checkpoints": []}).json()["command"]
+    assert "--first-seed 5 --checkpoint 0 -- " in command  # none, and not all that are kept
     told = client.post(f"{JOBS}/compare", json=BODY | {"strengths": [0, 0.5, 0.5, -1]}).json()
-    assert "--strength 0 --strength 0.5 --strength -1 -- 'a red heart'" in told["command"]
+    assert "--checkpoint 0 --strength 0 --strength 0.5 --strength -1 -- 'a red heart'" in told["command"]
     assert (told["kind"], told["name"], told["total"]) == ("compare", "first/compared", 3 * 2 * 2)
     log = queue_of(site).files(told["id"]).log
     log.parent.mkdir(parents=True, exist_ok=True)

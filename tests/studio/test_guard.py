@@ -24,6 +24,18 @@ def test_a_link_signs_in_by_a_cookie_that_scripts_and_other_sites_do_not_get(cli
     assert client.get("/api/v1/me").json() == {"rater": "ann", "role": "owner", "store": site.mark}
 
 
+def test_a_wrong_link_and_an_address_that_is_not_there_are_pages_for_browsers(client_of: Clients) -> None:
+    html = {"accept": "text/html,*/*"}
+    door = client_of(None).get("/welcome", params={"token": "wrong"}, headers=html)
+    assert door.status_code == 401 and "Sign in" in door.text and "ask the owner for a new one" in door.text
+    assert "set-cookie" not in door.headers
+    assert code(client_of(None).get("/welcome", params={"token": "wrong"})) == "studio-wrong-token"
+    page = client_of().get("/nowhere", headers=html)
+    assert page.status_code == 404 and "No such page" in page.text and page.headers["content-type"][:9] == "text/html"
+    assert code(client_of().get("/nowhere")) == "studio-no-such-address"
+    assert code(client_of().get("/api/v1/nowhere", headers=html)) == "studio-no-such-address"
+
+
 def test_without_a_cookie_there_is_only_the_door(client_of: Clients) -> None:
     client = client_of(None)
     for path in ("/api/v1/me", "/api/v1/counts", "/openapi.json", "/docs", "/judge"):

@@ -56,6 +56,10 @@ def test_what_another_version_or_machine_found_is_measured_again(
     for changed in ({"version": "0.0.1"}, {"machine": "another"}, {"findings": None, "more": 1}):
         (site.folder / CHECKUP_FILE).write_text(json.dumps(kept | changed))
         assert owner.get("/api/v1/doctor").json() is None, changed
+    kept = json.loads((site.folder / CHECKUP_FILE).read_text())
+    for shape in ({**kept, "findings": [1]}, {**kept, "findings": None}, {"version": 1}, []):
+        (site.folder / CHECKUP_FILE).write_text(json.dumps(shape))
+        assert owner.get("/api/v1/doctor").json() is None, shape
     (site.folder / CHECKUP_FILE).write_text("{")
     assert owner.get("/api/v1/doctor").json() is None
 

@@ -1,17 +1,24 @@
 """Raters of the page: they get in, stay after a restart, and are out at once when they are removed."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from refusals import refused
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from studio_store import HOST, Clients
 
+from thumbtune.feedback.store import jobs as rows
 from thumbtune.studio.access import Access, Person
+from thumbtune.studio.api.jobs import _stream
 from thumbtune.studio.app import make_app
+from thumbtune.studio.guard import is_still_in
+from thumbtune.studio.jobs.events import Cursor
 from thumbtune.studio.roster import MAX_ADDED, RATERS_FILE, Roster, RosterFile
 from thumbtune.studio.site import Site, open_site
 
@@ -177,3 +184,37 @@ def test_a_change_that_fails_leaves_the_list_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / RATERS_FILE).read_bytes() == before and roster.read().added == ("eve",)
     os.utime(tmp_path / RATERS_FILE)
     assert roster.read().added == ("eve",)
+
+
+def test_a_removed_rater_is_told_so_and_their_stream_of_events_ends(client_of: Clients, site: Site) -> None:
+    owner, eve = client_of(), Person("eve", "rater")
+    name, token = added(owner, "eve")
+    cookie = site.access.cookie_of(eve)
+    ways = [Headers({"authorization": f"Bearer {token}"}), Headers({"cookie": f"{site.cookie}={cookie}"})]
+    assert [is_still_in(site, way, eve) for way in ways] == [True, True]
+    job = rows.add_job(site.store, "train", "runs/first", {"settings": {}})
+
+    async def watched(way: Headers) -> list[str]:
+        async def stays() -> bool:
+            return len(seen) > 2
+
+        seen: list[str] = []
+        async for event in _stream(SimpleNamespace(headers=way, is_disconnected=stays), site, eve, job.id, Cursor()):  # type: ignore[arg-type]
+            seen.append(event)
+            if len(seen) == 2:
+                break
+        return seen
+
+    assert len(asyncio.run(watched(ways[0]))) == 2
+    assert "ask the owner" not in with_cookie(site, cookie).get("/welcome").text
+    assert owner.post(f"/api/v1/raters/{name}/remove", json={}).status_code == 200
+    assert [is_still_in(site, way, eve) for way in ways] == [False, False]
+    assert asyncio.run(watched(ways[0])) == ["retry: 2000\n\n"]
+    assert "Your link was ended; ask the owner" in with_cookie(site, cookie).get("/welcome").text
+    assert "Your link was ended" not in client_of(None).get("/welcome").text
+
+
+def test_a_roster_whose_folder_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with refused("studio-raters-unwritable", naming=RATERS_FILE):
+        RosterFile(tmp_path / "file" / "studio").change(lambda roster: roster)

@@ -91,6 +91,13 @@ def test_the_name_goes_out_of_jobs(call: Call, site: Site) -> None:
     assert json.loads(export.arguments) == {"form": "parquet", "policy": "rater:(erased)", "names": False}
     assert export.sentence == "None (rater:(erased)); rater:benno has some."
     assert rows.forget_rater(site.store, "ben") == 0
+    other = rows.add_job(site.store, "train", "runs/marie", {})
+    said = "Votes of rater:ann-marie, rater:ann.b and rater:anna stay, rater:ann."
+    assert rows.change(site.store, other.id, ("waiting",), sentence=said)
+    assert rows.forget_rater(site.store, "ann") == 1
+    assert rows.get_job(site.store, other.id).sentence == said.replace("rater:ann.", "rater:(erased).").replace(
+        "rater:(erased).b", "rater:ann.b"
+    )
 
 
 def test_a_rater_of_the_page_is_signed_out(call: Call, site: Site, client_of: Clients) -> None:

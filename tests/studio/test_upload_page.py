@@ -79,19 +79,48 @@ def test_those_without_a_prompt_are_named_and_sent_again(studio: Studio, browser
     page.click("#upload-go")
     page.wait_for(f"{PROBLEM}.includes('a.png, b.png. Type one for all')")
     assert page.value("document.activeElement.id") == "upload-prompt"
-    assert page.value("document.querySelector('[data-state=refused]:last-child').textContent").startswith(
-        "!page.png cannot"
-    )
+    refused = page.value("[...document.querySelectorAll('#upload-list li')].map((one) => one.textContent)")
+    assert [one[:2] for one in refused] == ["!a", "!b", "!p", "✓f"], "refused first"
+    assert refused[2].startswith("!page.png cannot")
     assert page.value("document.getElementById('upload-go').textContent") == "Upload 2 images"
     page.value("void (document.getElementById('upload-prompt').value = 'a square')")
     page.click("#upload-go")
-    page.wait_for("document.getElementById('upload-count').textContent.startsWith('3 of 4')")
+    page.wait_for("document.getElementById('upload-count').textContent === '3 uploaded, 1 refused'")
     assert page.value(PROBLEM) == ""
     page.click("#upload-close")
     with Store.open(tmp_path / "likes", create=False) as store, store.reading():
         prompts = {store.image(number).prompt for number in range(1, 6)}
     assert prompts == {"thing 0", "thing 1", "a red fox", "a square"}
     assert [one for one in page.complaints if "422" not in one and "415" not in one] == []
+
+
+def test_a_file_too_large_is_named_before_it_is_sent(studio: Studio, browser: Browser) -> None:
+    page = images(browser, studio)
+    bring(page, {"fox.png": with_parameters()}, True)
+    page.value(
+        """void (() => {
+            const data = new DataTransfer(), picker = document.getElementById("upload-files");
+            data.items.add(new File([new Uint8Array(64000001)], "big.png"));
+            picker.files = data.files;
+            picker.dispatchEvent(new Event("change"));
+        })()"""
+    )
+    first = "document.querySelector('#upload-list li').textContent"
+    assert page.value(first) == "!big.png is larger than 64 MB; make it smaller."
+    assert page.value("document.getElementById('upload-go').textContent") == "Upload 1 image"
+    page.click("#upload-go")
+    page.wait_for("document.getElementById('upload-count').textContent === '1 uploaded, 1 refused'")
+    assert page.complaints == []
+
+
+def test_closing_the_dialog_stops_the_uploads(studio: Studio, browser: Browser) -> None:
+    page = images(browser, studio)
+    bring(page, {f"{number}.png": png(60 + number) for number in range(4)}, True)
+    page.value("void (document.getElementById('upload-prompt').value = 'a square')")
+    page.value("void (document.getElementById('upload-go').click(), document.getElementById('upload-close').click())")
+    page.wait_for("document.querySelectorAll('#grid .tile').length === 3")
+    assert "1 image uploaded." in page.value("document.getElementById('toasts').textContent")
+    page.wait_for("document.getElementById('left').textContent === '3'")
 
 
 def test_an_upload_goes_on_after_the_studio_was_away(studio: Studio, browser: Browser) -> None:

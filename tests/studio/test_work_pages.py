@@ -158,7 +158,12 @@ def test_save_stop_and_resume_from_the_page(browser: Browser, studio: Studio, ro
     page = page_of(browser, studio, "train")
     begin(page, "mine", 60)
     until(lambda: len(steps_in(root, "mine")) >= 3)
+    page.wait_for(
+        "[...document.querySelectorAll('#run-actions button')]"
+        ".some((one) => one.textContent === 'Save a checkpoint' && !one.disabled)"
+    )
     choose(page, "Save a checkpoint")
+    page.wait_for("document.getElementById('toasts').textContent.includes('asked; it happens after the next step')")
     page.wait_for("document.getElementById('notes').textContent.includes('A checkpoint of step')")
     assert not list((root / "runs" / "mine" / "samples").glob("*"))  # none is due in this training
     choose(page, "Sample now")

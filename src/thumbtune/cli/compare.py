@@ -23,7 +23,8 @@ def compare(
         typer.Option(
             "--checkpoint",
             metavar="STEP",
-            help="Compare this checkpoint; may be repeated. Default: all that are kept, between base and result.",
+            help="Compare this checkpoint; may be repeated; 0: none. "
+            "Default: all that are kept, between base and result.",
         ),
     ] = None,
     strengths: Annotated[
@@ -44,10 +45,10 @@ def compare(
     """Generate images of a run's base, checkpoints and result, or of its LoRA at several strengths."""
     quieten()
     from thumbtune.duels import compared
-    from thumbtune.duels.columns import columns_of
+    from thumbtune.duels.columns import chosen_checkpoints, columns_of
     from thumbtune.runs.sampler_defaults import sampler_for
 
-    columns = columns_of(run_folder, checkpoints or None, strengths or ())
+    columns = columns_of(run_folder, chosen_checkpoints(checkpoints), strengths or ())
     chosen = prompts or compared.default_prompts(run_folder)
     plan = compared.Plan(
         run=run_folder,

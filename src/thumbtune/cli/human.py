@@ -39,7 +39,7 @@ def export_(
         Literal["all", "sequential"],
         typer.Option(
             help="When the test ends: after all pairs, or as soon as a sequential test tells the models apart, so that "
-            "you may read the answers at any time."
+            "you may read the answers at any time; it counts complete sittings, in the order of their end."
         ),
     ] = "all",
 ) -> None:

@@ -43,6 +43,17 @@ def checkpoints_of(folder: Path) -> list[int]:
     return [step for step in checkpoint.steps_in(folder) if step]
 
 
+def chosen_checkpoints(given: Sequence[int] | None) -> list[int] | None:
+    """Return the checkpoints that are named, of which 0 stands for none: an empty list; None if nothing is named.
+
+    Step 0 is the base, which is a column anyway.
+
+    >>> chosen_checkpoints(None), chosen_checkpoints([]), chosen_checkpoints([0]), chosen_checkpoints([20, 0])
+    (None, None, [], [20])
+    """
+    return [step for step in given if step] if given else None
+
+
 def columns_of(folder: Path, checkpoints: Sequence[int] | None = None, strengths: Sequence[float] = ()) -> list[Column]:
     """Return the columns of a run: its base, checkpoints and result; or its LoRA at each strength.
 

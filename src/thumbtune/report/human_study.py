@@ -91,7 +91,10 @@ def read_study(key: Path, answers: Sequence[Path], keep_careless: bool = False) 
     """
     study = read_key(key)
     files, notes = read_answer_files(_files(answers), study.questionnaire)
-    result = analyse(study, files, keep_careless)
+    answered = [file for file in files if file.answers]  # others took all back, and count for the rule alone
+    if not answered:
+        raise UsageError("All answers were taken back; there is nothing to count.", code="human-answers-empty")
+    result = analyse(study, answered, keep_careless)
     shared = [(b, a) for b, _, a in result.each.values() if b + a > 1]
     kappa = fleiss_kappa(shared)
     rule = decide_study(study, files) if study.stop == "sequential" else None

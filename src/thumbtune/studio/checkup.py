@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from platform import node
-from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -34,6 +33,13 @@ class Finding(TypedDict):
     text: str
 
 
+class _Content(TypedDict):
+    measured_at: str
+    version: str
+    machine: str
+    findings: list[Finding]
+
+
 @dataclass(frozen=True)
 class Checkup:
     """What was found, when, and by which version on which machine."""
@@ -47,10 +53,11 @@ class Checkup:
 def kept_checkup(site: Site) -> Checkup | None:
     """Return what was found last by this version on this machine; None if nothing was."""
     try:
-        content: Any = documents.read_json(site.folder / CHECKUP_FILE, dict[str, Any], max_bytes=MAX_BYTES)
-        found = Checkup(**content)
-    except (documents.DocumentFault, TypeError):  # of another version; it is measured again
+        content = documents.read_json(site.folder / CHECKUP_FILE, _Content, max_bytes=MAX_BYTES)
+    except documents.DocumentFault:  # of another version; it is measured again
         return None
+    told = {name: content[name] for name in ("measured_at", "version", "machine", "findings")}
+    found = Checkup(**told)  # type: ignore[arg-type]
     return found if (found.version, found.machine) == (__version__, node()) else None
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.database import DatabaseFailed
-from thumbtune.studio.guard import Refusal, problem
+from thumbtune.studio.guard import Refusal, problem, wants_page
+from thumbtune.studio.pages import missing
 
 STATUS_OF = {
     "image-missing": 404,
@@ -51,7 +52,7 @@ STATUS_OF = {
     "upload-no-prompt": 422,
     "upload-no-room": 507,
 }
-BAD_REQUEST, UNAVAILABLE = 400, 503
+BAD_REQUEST, NOT_FOUND, UNAVAILABLE = 400, 404, 503
 
 
 def add_failures(app: FastAPI) -> None:
@@ -84,7 +85,9 @@ def _first(errors: Sequence[Any]) -> str:
     return f"{where} cannot be used: {errors[0]['msg']}."
 
 
-def _http(request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == NOT_FOUND and wants_page(request.headers, request.url.path):
+        return missing(request)
     code = {404: "studio-no-such-address", 405: "studio-no-such-method"}.get(error.status_code, "studio-failed")
     return JSONResponse(problem(code, f"{error.detail}."), error.status_code, error.headers)

@@ -96,13 +96,31 @@ class Guard:
         return signed_in(self.site, scope, token.strip())
 
     def _by_cookie(self, headers: Headers) -> Person | None:
-        cookies: SimpleCookie = SimpleCookie()
-        try:
-            cookies.load(headers.get("cookie", ""))
-        except CookieError:
-            return None
-        cookie = cookies.get(self.site.cookie)
-        return None if cookie is None else self.site.access.by_cookie(cookie.value)
+        return person_by_cookie(self.site, headers)
+
+
+def is_still_in(site: Site, headers: Headers, person: Person) -> bool:
+    """Return whether the cookie or token of a request that is answered for a while still is that person's."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and site.access.by_token(token.strip()) == person:
+        return True
+    return person_by_cookie(site, headers) == person
+
+
+def person_by_cookie(site: Site, headers: Headers) -> Person | None:
+    """Return the person whose cookie a request has, or None."""
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    cookie = cookies.get(site.cookie)
+    return None if cookie is None else site.access.by_cookie(cookie.value)
+
+
+def wants_page(headers: Headers, path: str) -> bool:
+    """Return whether a browser asks for a page, and not a program for an answer of the API."""
+    return "text/html" in headers.get("accept", "") and not path.startswith(("/api/", "/openapi", "/static/"))
 
 
 def signed_in(site: Site, scope: Scope, token: str) -> Person:
@@ -117,7 +135,11 @@ def signed_in(site: Site, scope: Scope, token: str) -> Person:
     person = site.access.by_token(token)
     if person is None:
         site.attempts.add(address)
-        raise Refusal(401, "studio-wrong-token", "This token is wrong; copy the whole link that the studio printed.")
+        raise Refusal(
+            401,
+            "studio-wrong-token",
+            "This link does not work, or was ended; ask the owner for a new one, or copy the whole link again.",
+        )
     return person
 
 

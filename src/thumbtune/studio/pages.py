@@ -10,12 +10,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from thumbtune import __version__
 from thumbtune.feedback.store.database import name_of
 from thumbtune.studio.access import Person
-from thumbtune.studio.guard import MAX_UPLOAD_BYTES, signed_in
+from thumbtune.studio.guard import MAX_UPLOAD_BYTES, Refusal, signed_in, wants_page
 from thumbtune.studio.people import Anybody, Studio
 from thumbtune.studio.site import Site
 
 COOKIE_SECONDS = 90 * 24 * 60 * 60
 THEME_COOKIE = "thumbtune-theme"  # settings.js sets it: a page has its colours before its scripts run
+ENDED = "Your link was ended; ask the owner of the studio for a new one."
 THEMES = ("light", "dark")  # without the cookie: as the system
 
 
@@ -88,11 +89,26 @@ def welcome(request: Request, site: Studio, token: str | None = None) -> Respons
     The page leads on by itself: browsers send no strict cookie to an address that another site's link redirects to.
     """
     if token is None:
-        return render(request, "welcome", person=None)
-    person = signed_in(site, request.scope, token)
-    response = render(request, "welcome", person=person)
+        is_ended = site.cookie in request.cookies and request.state.person is None
+        return render(request, "welcome", person=None, problem=ENDED if is_ended else "")
+    try:
+        person = signed_in(site, request.scope, token)
+    except Refusal as refusal:
+        if not wants_page(request.headers, request.url.path):
+            raise
+        page = render(request, "welcome", person=None, problem=str(refusal))
+        page.status_code = refusal.status
+        return page
+    response = render(request, "welcome", person=person, problem="")
     set_cookie(response, site, person)
     return response
+
+
+def missing(request: Request) -> HTMLResponse:
+    """Return the page for an address that the studio does not have."""
+    page = render(request, "missing")
+    page.status_code = 404
+    return page
 
 
 def set_cookie(response: Response, site: Site, person: Person) -> None:

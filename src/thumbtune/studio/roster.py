@@ -100,8 +100,14 @@ class RosterFile:
             ThumbtuneError: the file cannot be read or written; it is as it was.
         """
         assert self.file is not None, "a studio without a folder"
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ThumbtuneError(
+                f"{self.file} could not be written ({error.strerror or error}); check the rights of its folder.",
+                code="studio-raters-unwritable",
+            ) from error
         try:
             with _thread:
                 locks.take(descriptor, wait=True)

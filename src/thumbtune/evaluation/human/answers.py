@@ -1,15 +1,17 @@
 """Raters' answer files: one JSON file each, written by anybody, so every field is checked.
 
     {"form": 1, "study": ID, "rater": TEXT, "started": TIME, "finished": TIME or null,
-     "answers": [{"id": ID, "choice": "left" | "right" | "tie", "seconds": NUMBER}, ...]}
+     "answers": [{"id": ID, "choice": "left" | "right" | "tie", "seconds": NUMBER}, ...],
+     "arrivals": [{"id": ID, "choice": ..., "seconds": NUMBER, "at": TIME}, ...]}
 
-Times are ISO 8601. A rater may stop early and answer only part of the trials.
+Times are ISO 8601. A rater may stop early and answer only part of the trials. Files of the studio have `arrivals`: the
+first answer to each trial and when it came, also of answers that were changed or taken back later.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -37,13 +39,32 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """The first answer to a trial, and when it came, in seconds since 1970, by the clock of the studio."""
+
+    at: float
+    answer: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerFile:
-    """One rater's answers. finished: None if the rater stopped early."""
+    """One rater's answers. finished: None if the rater stopped early; arrivals: None if nobody noted them."""
 
     rater: str
     started: str
     finished: str | None
     answers: tuple[Answer, ...]
+    arrivals: tuple[Arrival, ...] | None = None
+
+
+def seconds_of(time: str) -> float:
+    """Return an ISO 8601 time in seconds since 1970; one without a zone is in UTC.
+
+    >>> seconds_of("1970-01-01T01:00:00+01:00"), seconds_of("1970-01-01T00:01:00")
+    (0.0, 60.0)
+    """
+    at = datetime.fromisoformat(time)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def read_answer_files(paths: Iterable[Path], questionnaire: Questionnaire) -> tuple[list[AnswerFile], list[str]]:
@@ -93,7 +114,7 @@ def _with_unique_names(files: list[AnswerFile], notes: list[str]) -> list[Answer
             taken.add(name)
             notes.append(f'"{file.rater}" has two sittings; the second counts as another rater, "{name}".')
         seen.add(file.rater)
-        named.append(AnswerFile(rater=name, started=file.started, finished=file.finished, answers=file.answers))
+        named.append(replace(file, rater=name))
     return named
 
 
@@ -125,9 +146,10 @@ def parse_answers(content: Any, questionnaire: Questionnaire, where: str) -> Ans
             "give the key of that test.",
             code="human-other-study",
         )
-    if not isinstance(content["answers"], list) or not content["answers"]:
-        raise UsageError(f"{where} has an empty list of answers; leave it out.", code="human-answers-empty")
     trials = {name for name, _ in questionnaire.trials}
+    arrivals = _parse_arrivals(content.get("arrivals"), trials, where)
+    if not isinstance(content["answers"], list) or not (content["answers"] or arrivals):
+        raise UsageError(f"{where} has an empty list of answers; leave it out.", code="human-answers-empty")
     answers: dict[str, Answer] = {}
     for number, row in enumerate(content["answers"], start=1):
         answer = _parse_answer(row, trials, f"{where}, answer {number}")
@@ -142,7 +164,22 @@ def parse_answers(content: Any, questionnaire: Questionnaire, where: str) -> Ans
         started=_parse_time(content.get("started"), "started", where),
         finished=None if finished is None else _parse_time(finished, "finished", where),
         answers=tuple(answers.values()),
+        arrivals=arrivals,
     )
+
+
+def _parse_arrivals(rows: Any, trials: set[str], where: str) -> tuple[Arrival, ...] | None:
+    """Return the first answers to trials in the order of their arrival; None where there are none to read."""
+    if rows is None:
+        return None
+    if not isinstance(rows, list):
+        raise UsageError(f"{where} has {_short(rows)} as `arrivals`; {ASK_AGAIN}.", code="human-answer-type")
+    first: dict[str, Arrival] = {}
+    for number, row in enumerate(rows, start=1):
+        of = f"{where}, arrival {number}"
+        answer = _parse_answer(row, trials, of)
+        first.setdefault(answer.id, Arrival(at=seconds_of(_parse_time(row.get("at"), "at", of)), answer=answer))
+    return tuple(first.values())
 
 
 def _parse_answer(row: Any, trials: set[str], where: str) -> Answer:

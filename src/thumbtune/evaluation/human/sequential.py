@@ -11,19 +11,23 @@ Robbins, Ann. Math. Stat. 41 (1970) 1397, for the mixture; Howard, Ramdas, McAul
 arXiv 1810.08240, for intervals that hold at all times.
 
 A prompt counts once, by the first answer to it: answers to one prompt depend on each other. Ties count for neither.
+
+The order must never change later, so answers count as they arrive: in the studio by its clock, where a first answer
+that is changed or taken back keeps its place and its choice. Files of raters tell no arrival, so a sitting counts once
+it is complete, at its end; one that comes in after others which ended later would change the past, so read together
+what ended before.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from scipy.optimize import brentq
 from scipy.special import betaln, xlog1py, xlogy
 
 from thumbtune.evaluation.human.analysis import preferred
-from thumbtune.evaluation.human.answers import Answer, AnswerFile
+from thumbtune.evaluation.human.answers import Answer, AnswerFile, seconds_of
 from thumbtune.evaluation.human.plan import Study, Trial
 from thumbtune.evaluation.statistics import Interval
 
@@ -92,7 +96,7 @@ def decide(preferences: Iterable[float]) -> Sequential:
 
 
 def decide_study(study: Study, files: Sequence[AnswerFile]) -> Sequential:
-    """Return what the rule says of raters' answers so far, all raters together."""
+    """Return what the rule says of raters' answers so far, all raters together, in the order of their arrival."""
     trials = {trial.id: trial for trial in study.first_showings}
     answers = sorted(_timed(files), key=lambda one: one[0])
     return decide(_first_of_prompts((trials[answer.id], answer) for _, answer in answers if answer.id in trials))
@@ -108,10 +112,11 @@ def _first_of_prompts(answers: Iterable[tuple[Trial, Answer]]) -> Iterator[float
 
 
 def _timed(files: Sequence[AnswerFile]) -> Iterator[tuple[tuple[float, str, int], Answer]]:
-    """Yield each answer with when it was given: after the beginning of the sitting, by the seconds of all up to it."""
+    """Yield each answer that counts, with when it does: at its arrival, or at the end of its complete sitting."""
     for file in files:
-        begun = datetime.fromisoformat(file.started)
-        at = (begun if begun.tzinfo else begun.replace(tzinfo=UTC)).timestamp()
-        for place, answer in enumerate(file.answers):
-            at += answer.seconds
-            yield (at, file.rater, place), answer
+        if file.arrivals is not None:
+            for place, arrival in enumerate(file.arrivals):
+                yield (arrival.at, file.rater, place), arrival.answer
+        elif file.finished is not None:
+            for place, answer in enumerate(file.answers):
+                yield (seconds_of(file.finished), file.rater, place), answer

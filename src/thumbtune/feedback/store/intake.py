@@ -85,14 +85,16 @@ def add_images(
 
 def _inspected(image: NewImage) -> ImageInfo | UnreadableImage:
     """Return what an image's bytes are; the same bytes under many prompts are decoded once."""
-    if image.digest not in _known:
-        if len(_known) >= MAX_KNOWN_IMAGES:
-            _known.clear()
+    info = _known.get(image.digest)
+    if info is None:
         try:
-            _known[image.digest] = inspect_image(image.data)
+            info = inspect_image(image.data)
         except UnreadableImage as error:
             return error
-    return _known[image.digest]
+        if len(_known) >= MAX_KNOWN_IMAGES:
+            _known.clear()  # other threads may do so too: what is returned is not looked up again
+        _known[image.digest] = info
+    return info
 
 
 def _image_row(key: str, info: ImageInfo, image: NewImage) -> dict[str, Any]:

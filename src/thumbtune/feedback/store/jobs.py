@@ -140,7 +140,7 @@ def resume(store: Store, number: int) -> Job:
 def forget_rater(store: Store, rater: str) -> int:
     """Take a rater's name out of label policies in the arguments and sentences of jobs; return how many jobs had it."""
     named, nobody = f"{OF_RATER}{rater}", f"{OF_RATER}{NOBODY}"
-    in_sentence = re.compile(rf"{re.escape(named)}(?!\w)")
+    in_sentence = re.compile(rf"{re.escape(named)}(?![\w-]|[.@'+]\w)")  # a whole name
 
     def without(value: Any) -> Any:
         if isinstance(value, dict):

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.human.plan import (
@@ -24,7 +24,7 @@ from thumbtune.evaluation.human.plan import (
 )
 from thumbtune.studio.access import Person
 from thumbtune.studio.blind.folder import BlindTest, all_tests, find_test, make_test
-from thumbtune.studio.blind.reveal import Revealed, end_if_decided, reveal, revealed
+from thumbtune.studio.blind.reveal import Revealed, end_if_decided, result_file, reveal, revealed
 from thumbtune.studio.blind.sitting import Given, TakenBack, answered, give, sittings
 from thumbtune.studio.blind.sources import sources_of
 from thumbtune.studio.blind.tickets import PLACES, Ticket
@@ -256,6 +256,12 @@ def end(site: Studio, person: Owner, test: TestId, body: Ending) -> ResultView:
 def result(site: Studio, person: Owner, test: TestId) -> ResultView:
     """Return the result of a test that has ended."""
     return _result(revealed(site, find_test(site.folder, test)))
+
+
+@router.get("/blind/{test}/result/{ending}", response_class=FileResponse)
+def result_download(site: Studio, person: Owner, test: TestId, ending: Literal["html", "json", "csv"]) -> FileResponse:
+    """Return a file of the result of a test that has ended, to be kept: the policy of pages forbids its own styles."""
+    return FileResponse(result_file(find_test(site.folder, test), ending), filename=f"blind-{test}.{ending}")
 
 
 def _open(site: Site, test: str) -> BlindTest:

@@ -9,10 +9,10 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.feedback.store.votes import check_text
 from thumbtune.files import write_text
-from thumbtune.studio.api.jobs import JobView, Name, Plan, added, refuse_missing
+from thumbtune.studio.api.jobs import JobView, Name, Plan, refuse_missing, view_of
 from thumbtune.studio.jobs.commands import DUELS, PROMPTS_ENDING, Place, checked_name, copied
 from thumbtune.studio.jobs.runs import run_in
-from thumbtune.studio.jobs.work import place_of
+from thumbtune.studio.jobs.work import place_of, wake
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
 
@@ -64,8 +64,11 @@ def prompts(site: Studio, person: Owner, a: RunName, b: RunName) -> Prompts:
 def start(site: Studio, person: Owner, body: DuelRequest) -> JobView:
     """Generate the images of two runs; then a blind test can be made of them."""
     folder, arguments = _duel(site, body)
-    write_text(place_of(site).root / f"{folder}{PROMPTS_ENDING}", "\n".join(arguments["prompts"]) + "\n")
-    return added(site, "duel", folder, arguments)
+    with site.store.transaction():  # the job is there if its prompts are, and a name that is taken writes none
+        job = rows.add_job(site.store, "duel", folder, arguments)
+        write_text(place_of(site).root / f"{folder}{PROMPTS_ENDING}", "\n".join(arguments["prompts"]) + "\n")
+    wake(site)
+    return view_of(site, job)
 
 
 @router.post("/jobs/duel/check")

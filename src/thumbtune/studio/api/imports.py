@@ -136,7 +136,6 @@ def _command(site: Site, path: Path, body: Import, rater: str) -> str:
     words = ["thumbtune", "import", folder, "--likes", name_of(site.likes), "--rater", rater]
     words += {"folders": [], "unrated": ["--unrated"]}.get(body.labels, ["--label", body.labels])
     words += ["--prompt", body.prompt.strip()] if body.prompt.strip() else []
-    words += ["--dry-run"] if body.dry_run else []
     return " ".join(map(quote, words))
 
 

@@ -17,7 +17,9 @@ from thumbtune.feedback.store.jobs import JobKind, JobState
 from thumbtune.feedback.store.tables import Job, now
 from thumbtune.feedback.store.votes import check_text
 from thumbtune.runs.to_store import source_of
+from thumbtune.studio.access import Person
 from thumbtune.studio.api.shown import ShownImage, addresses_of
+from thumbtune.studio.guard import is_still_in
 from thumbtune.studio.jobs.commands import IMAGES, RUNS, Place, checked_model, checked_name, copied, words
 from thumbtune.studio.jobs.estimate import estimate
 from thumbtune.studio.jobs.events import Cursor, Watched, events_after
@@ -223,15 +225,17 @@ async def events(
     With Last-Event-ID they go on after that event, and none is lost or sent twice.
     """
     await run_in_threadpool(rows.get_job, site.store, number)
-    stream = _stream(request, site, number, Cursor.of(last_event_id))
+    stream = _stream(request, site, person, number, Cursor.of(last_event_id))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-async def _stream(request: Request, site: Site, number: int, cursor: Cursor) -> AsyncIterator[str]:
+async def _stream(request: Request, site: Site, person: Person, number: int, cursor: Cursor) -> AsyncIterator[str]:
     quiet = 0.0
     yield "retry: 2000\n\n"
     while not await request.is_disconnected():
         try:
+            if not is_still_in(site, request.headers, person):  # the link was ended meanwhile
+                return
             found = await run_in_threadpool(lambda at=cursor: list(events_after(at, watched(site, number))))
         except ThumbtuneError:  # the database is away for a while
             return

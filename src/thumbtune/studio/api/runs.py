@@ -11,7 +11,7 @@ from starlette.responses import FileResponse
 from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.jobs.commands import RUNS, checked_model
 from thumbtune.studio.jobs.progress import sample_file, sample_prompts, samples_of
-from thumbtune.studio.jobs.runs import Run, run_in, runs_in, steps_of
+from thumbtune.studio.jobs.runs import REPORT, Run, run_in, runs_in, steps_of
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
 
@@ -21,7 +21,7 @@ Number = Annotated[int, Path(ge=0, le=10**9)]
 
 
 class RunView(BaseModel):
-    """A run: the steps that are done and planned, whether it has a result, and why a guard stopped it."""
+    """A run: the steps that are done and planned, whether it has a result and a report, why a guard stopped it."""
 
     name: str
     step: int
@@ -30,6 +30,7 @@ class RunView(BaseModel):
     stopped: str | None
     verdict: str | None
     changed_at: float
+    reported: bool
 
 
 class Samples(BaseModel):
@@ -108,6 +109,15 @@ def sample(site: Studio, person: Owner, name: RunName, step: Number, number: Num
             f"The run {name} has no sample {number} of step {step}; load the page again.", code="job-no-run"
         )
     return FileResponse(file, headers={"cache-control": "private, max-age=60"})
+
+
+@router.get("/runs/{name}/report", response_class=FileResponse)
+def report(site: Studio, person: Owner, name: RunName) -> FileResponse:
+    """Return the report of a run, to be kept: the policy of pages forbids its own styles."""
+    file = place_of(site).run(name) / REPORT
+    if not file.is_file() or file.is_symlink():
+        raise ThumbtuneError(f"The run {name} has no report yet; evaluate it first.", code="run-not-evaluated")
+    return FileResponse(file, filename=f"{name}-{REPORT}", media_type="text/html")
 
 
 @router.get("/recipe")

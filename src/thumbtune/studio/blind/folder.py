@@ -38,7 +38,8 @@ _thread = threading.Lock()  # of this process; the lock on the disk is for other
 class Facts:
     """What test.json says.
 
-    duel: the folder of the images, seen from the studio's root; a, b: the names of its sides; pairs: shown ones
+    duel: the folder of the images, seen from the studio's root; a, b: the names of its sides; pairs: shown ones;
+    keep_careless: the result counts raters who contradict themselves
     """
 
     id: str
@@ -51,6 +52,7 @@ class Facts:
     made_at: str
     ended_at: str | None = None
     stop: StoppingRule = "all"
+    keep_careless: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,13 @@ class BlindTest:
         """Return the test as its file tells it now."""
         return _read(self.folder)
 
-    def end(self) -> "BlindTest":
+    def end(self, keep_careless: bool = False) -> "BlindTest":
         """Return the test after noting that it has ended; an ended one as it is."""
         if self.facts.ended_at is not None:
             return self
-        ended = BlindTest(self.folder, replace(self.facts, ended_at=datetime.now(UTC).isoformat()))
+        ended = BlindTest(
+            self.folder, replace(self.facts, ended_at=datetime.now(UTC).isoformat(), keep_careless=keep_careless)
+        )
         _write_facts(self.folder, ended.facts)
         return ended
 

@@ -14,7 +14,7 @@ from thumbtune import documents
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.files import write_text
 from thumbtune.studio.blind.folder import ANSWERS, FOLDER, KEY, BlindTest
-from thumbtune.studio.blind.sitting import sittings
+from thumbtune.studio.blind.sitting import content_of, sittings
 from thumbtune.studio.blind.sources import EVALUATION
 from thumbtune.studio.site import Site
 
@@ -42,27 +42,49 @@ def reveal(site: Site, test: BlindTest, keep_careless: bool = False) -> Revealed
         if test.reread().facts.ended_at is None:
             if not sittings(test):
                 raise UsageError("Nobody has answered a pair yet; answer some first.", code="blind-no-answers")
-            _save(site, test, _result_of(test, keep_careless))
-            test.end()
+            _end(site, test, keep_careless)
     return revealed(site, test)
 
 
 def end_if_decided(site: Site, test: BlindTest) -> bool:
     """End a test whose rule, which was set before, has decided; return whether it did."""
-    if test.facts.stop != "sequential" or not sittings(test):
+    if test.facts.stop != "sequential":
         return False
     from thumbtune.evaluation.human.answers import read_answer_files
     from thumbtune.evaluation.human.sequential import decide_study  # with scipy, which a start does not need
 
-    files = [file for file in sorted(test.answers.glob("*.json")) if _has_answers(file)]
-    if decide_study(test.study, read_answer_files(files, test.study.questionnaire)[0]).decided is None:
-        return False
-    reveal(site, test, keep_careless=True)  # the rule counts all raters
+    with test.alone():  # so that no file goes meanwhile
+        if test.reread().facts.ended_at is not None or not sittings(test):
+            return False
+        files = [file for file in sorted(test.answers.glob("*.json")) if _is_counted(file)]
+        if decide_study(test.study, read_answer_files(files, test.study.questionnaire)[0]).decided is None:
+            return False
+        _end(site, test, keep_careless=True)  # the rule counts all raters
     return True
 
 
-def _has_answers(file: Path) -> bool:
-    return bool(json.loads(file.read_text(encoding="utf-8"))["answers"])
+def _end(site: Site, test: BlindTest, keep_careless: bool) -> None:
+    """Save the result and end the test; nobody else may write meanwhile."""
+    _save(site, test, _result_of(test, keep_careless))
+    test.end(keep_careless)
+
+
+def _is_counted(file: Path) -> bool:
+    """Return whether a file has something to count: answers, or the arrivals of those that were taken back."""
+    record = content_of(file)
+    return bool(record["answers"] or record.get("arrivals"))
+
+
+def result_file(test: BlindTest, ending: str) -> Path:
+    """Return the file of a result, by the ending of its name.
+
+    Raises:
+        ThumbtuneError: the test has not ended, or the file is gone.
+    """
+    file = test.folder / f"{RESULT}.{ending}"
+    if test.reread().facts.ended_at is None or not file.is_file() or file.is_symlink():
+        raise ThumbtuneError(f"This blind test has no {RESULT}.{ending}; end it first.", code="blind-not-ended")
+    return file
 
 
 def revealed(site: Site, test: BlindTest) -> Revealed:
@@ -92,8 +114,8 @@ def _result_of(test: BlindTest, keep_careless: bool) -> dict[str, Any]:
 
     files = sorted(test.answers.glob("*.json"))
     for file in files:
-        if not _has_answers(file):
-            file.unlink()  # all answers were taken back; `human read` refuses empty files
+        if not _is_counted(file):
+            file.unlink()  # all answers of a file of before were taken back; `human read` refuses empty files
     return read_study(test.key, [test.answers], keep_careless)
 
 
@@ -121,4 +143,5 @@ def _beside(site: Site, test: BlindTest) -> Path | None:
 
 
 def _command(test: BlindTest) -> str:
-    return shlex.join(["thumbtune", "human", "read", str(test.folder / KEY), str(test.folder / ANSWERS)])
+    careless = ["--keep-careless"] if test.reread().facts.keep_careless else []
+    return shlex.join(["thumbtune", "human", "read", str(test.folder / KEY), str(test.folder / ANSWERS), *careless])

@@ -1,7 +1,8 @@
 """The answers of one rater to a blind test, in the file that `thumbtune human read` reads.
 
 Each answer has an id that the browser chose. The file also keeps the ids of all answers and undos that came, so that a
-request that is sent again, after a lost answer or a restart, changes nothing.
+request that is sent again, after a lost answer or a restart, changes nothing. And it keeps the first answer to each
+trial with the time at which it came, by which the stopping rule counts, whatever is changed or taken back later.
 """
 
 import json
@@ -48,7 +49,7 @@ def answered(test: BlindTest, rater: str) -> set[str]:
 
 def sittings(test: BlindTest) -> list[tuple[str, int]]:
     """Return each rater who has answered, with the number of answers, in order of name."""
-    records = [_content(file) for file in test.answers.glob("*.json")]
+    records = [content_of(file) for file in test.answers.glob("*.json")]
     return sorted((record["rater"], len(record["answers"])) for record in records if record["answers"])
 
 
@@ -78,6 +79,8 @@ def _apply(record: dict[str, Any], event: Given | TakenBack, trials: set[str]) -
     elif event.id not in record["events"]:
         row = {"id": event.trial, "choice": event.choice, "seconds": event.seconds, "event": event.id}
         record["answers"] = [answer for answer in answers if answer["id"] != event.trial] + [row]
+        if all(arrival["id"] != event.trial for arrival in record["arrivals"]):
+            record["arrivals"].append(_arrival(row))
     if event.id not in record["events"]:
         record["events"].append(event.id)
     return None
@@ -86,12 +89,24 @@ def _apply(record: dict[str, Any], event: Given | TakenBack, trials: set[str]) -
 def _read(test: BlindTest, rater: str) -> dict[str, Any]:
     file = answer_file(test, rater)
     if file.exists():
-        return _content(file)
+        record = content_of(file)
+        if "arrivals" not in record:  # a file of before: what it has came no later than now
+            record["arrivals"] = [_arrival(answer) for answer in record["answers"]]
+        return record
     start = {"form": ANSWERS_VERSION, "study": test.facts.id, "rater": rater, "started": _now(), "finished": None}
-    return {**start, "answers": [], "events": []}
+    return {**start, "answers": [], "events": [], "arrivals": []}
 
 
-def _content(file: Path) -> dict[str, Any]:
+def _arrival(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**{name: answer[name] for name in ("id", "choice", "seconds")}, "at": _now()}
+
+
+def content_of(file: Path) -> dict[str, Any]:
+    """Return what a file of answers says.
+
+    Raises:
+        ThumbtuneError: it cannot be read.
+    """
     try:
         content = documents.read_json(file, max_bytes=MAX_ANSWER_BYTES)
         if {"rater", "answers", "events"} <= set(content):

@@ -110,6 +110,8 @@ def words(kind: JobKind, folder: str, arguments: Mapping[str, Any], store: str, 
     >>> given = {"run": "first", "prompts": ["a fox"], "seeds": 1, "seed": 0, "checkpoints": [20], "strengths": []}
     >>> words("compare", "runs/first/compared", given, "likes")
     ['compare', 'runs/first', '--seeds', '1', '--first-seed', '0', '--checkpoint', '20', '--', 'a fox']
+    >>> words("compare", "runs/first/compared", {**given, "checkpoints": []}, "likes")[6:8]  # none, and not all
+    ['--checkpoint', '0']
     >>> " ".join(words("duel", "duels/x", {"a": "first", "b": "second", "per_prompt": 2, "scorers": "none"}, "likes"))
     'duel runs/first runs/second --out duels/x --prompts duels/x.txt --scorers none --per-prompt 2'
     """
@@ -157,7 +159,7 @@ def _of_generation(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _of_comparison(arguments: Mapping[str, Any]) -> list[str]:
-    steps = [word for step in arguments["checkpoints"] for word in ("--checkpoint", str(step))]
+    steps = [word for step in arguments["checkpoints"] or [0] for word in ("--checkpoint", str(step))]
     strengths = [word for value in arguments["strengths"] for word in ("--strength", f"{value:g}")]
     counts = ["--seeds", str(arguments["seeds"]), "--first-seed", str(arguments["seed"])]
     return [*counts, *steps, *strengths, "--", *arguments["prompts"]]

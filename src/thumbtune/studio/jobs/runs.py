@@ -15,12 +15,17 @@ from thumbtune.training.records import STEPS, read_stop
 MAX_RUNS = 200
 MAX_RECIPE_BYTES = 100_000
 PLANNED = re.compile(r"^train:\n(?:(?:  .*)?\n)*?  steps: (\d{1,9})$", re.MULTILINE)
+REPORT = "report.html"
 RESULTS = ("lora", "unet", "transformer")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run of a list. steps: how many it is to take; verdict: of its evaluation; changed_at: seconds since 1970."""
+    """A run of a list.
+
+    steps: how many it is to take; verdict: of its evaluation; changed_at: seconds since 1970; reported: whether it has
+    a report, which is a page of its own
+    """
 
     name: str
     step: int
@@ -29,6 +34,7 @@ class Run:
     stopped: str | None
     verdict: str | None
     changed_at: float
+    reported: bool
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -56,6 +62,7 @@ def run_in(folder: Path) -> Run | None:
         stopped=_stopped(folder),
         verdict=_verdict(folder),
         changed_at=_changed(folder),
+        reported=(folder / REPORT).is_file(),
     )
 
 

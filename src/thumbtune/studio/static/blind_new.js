@@ -15,7 +15,7 @@ const keepPending = (now) => localStorage.setItem(PENDING, JSON.stringify(now));
 export class NewTest {
   // `made` is called after a test was made.
   constructor(made) {
-    Object.assign(this, { made, sources: [] });
+    Object.assign(this, { made, sources: [], beginning: false });
     this.jobs = new JobList(at("duels"), "duel", {
       wanted: (job) => isActive(job) || job.state === "failed" || job.state === "stopped" || String(job.id) in pending(),
       most: 3,
@@ -99,13 +99,19 @@ export class NewTest {
   // Make the tests whose images are there now.
   #begin(jobs) {
     const waiting = pending(), done = jobs.filter((job) => job.state === "done" && job.id in waiting);
-    if (!done.length) return;
-    keepPending(Object.fromEntries(Object.entries(waiting).filter(([id]) => !done.some((job) => String(job.id) === id))));
+    if (!done.length || this.beginning) return;
+    this.beginning = true; // one at a time: to load draws the jobs again
     this.#ask(async () => {
-      await this.load();
-      for (const job of done) {
-        const source = this.sources.find((one) => one.path === `duels/${job.name}`);
-        if (source) await this.#make(source.id, waiting[job.id]);
+      try {
+        await this.load();
+        for (const job of done) {
+          const source = this.sources.find((one) => one.path === `duels/${job.name}`);
+          if (source) await this.#make(source.id, waiting[job.id]);
+          const { [job.id]: _, ...rest } = pending(); // only now: a test that was not made is made at the next look
+          keepPending(rest);
+        }
+      } finally {
+        this.beginning = false;
       }
     });
   }

@@ -50,6 +50,6 @@ export const showResult = ({ result, files, command }) => {
   table("raters", ["Rater", "For B", "No preference", "For A", "Repeats kept", "Median seconds"], raters.map((rater) => [
     rater.counted ? rater.name : `${rater.name} (left out)`, rater.votes[0], rater.votes[1], rater.votes[2], `${rater.agreed} of ${rater.repeats}`, rater.seconds.toFixed(1)]));
   table("prompts", ["Prompt", "For B", "No preference", "For A"], prompts.map((row) => [row.words, row.b, row.tie, row.a]));
-  at("files").replaceChildren(...files.map((file) => make("li", {}, make("code", {}, file))));
+  at("files").replaceChildren(...files.map((file) => make("li", {}, make("a", { href: `/api/v1/blind/${result.study}/result/${file.split(".").at(-1)}`, download: "" }, make("code", {}, file)))));
   at("copy-read").onclick = () => copy(command, at("copy-read"));
 };

@@ -1,11 +1,15 @@
 // Home: four steps, with their state and what to do next.
 
 import { get } from "./api.js";
+import { refresh } from "./shell.js";
 import "./home_demo.js";
 import "./home_doctor.js";
 
 const at = (id) => document.getElementById(id);
 const GOAL = 50;
+let run = null; // the newest run with a result
+let policy = null; // {policy, likes, dislikes} of the chosen label policy, where several people rate
+let known = ""; // the counts that it was asked for
 const plural = (number, one) => `${number.toLocaleString("en-US")} ${number === 1 ? one : `${one}s`}`;
 
 let placed = false;
@@ -20,19 +24,44 @@ const place = (isNew) => {
 
 document.addEventListener("counts", ({ detail }) => {
   const { images, likes, dislikes, left } = detail;
+  const trained = policy ?? detail; // what training sees
+  ask(`${likes} ${dislikes}`);
   at("state-images").textContent = images ? plural(images, "image") : "No images yet";
   at("state-judge").textContent = images ? `${plural(likes, "like")}, ${plural(dislikes, "dislike")}, ${left.toLocaleString("en-US")} left` : "Nothing to judge yet";
   place(!images);
-  const missing = [[GOAL - likes, "like"], [GOAL - dislikes, "dislike"]].filter(([number]) => number > 0);
+  const missing = [[GOAL - trained.likes, "like"], [GOAL - trained.dislikes, "dislike"]].filter(([number]) => number > 0);
   const enough = !missing.length;
-  at("state-train").textContent = enough ? "Enough votes" : `${missing.map(([number, one]) => plural(number, one)).join(" and ")} to go`;
-  const next = !images ? "images" : enough ? "train" : left ? "judge" : "images";
-  for (const name of ["images", "judge", "train"]) {
+  const togo = enough ? "Enough votes" : `${missing.map(([number, one]) => plural(number, one)).join(" and ")} to go`;
+  const seen = policy ? ` (${policy.policy} of all raters: ${plural(policy.likes, "like")}, ${plural(policy.dislikes, "dislike")})` : "";
+  at("state-train").textContent = run ? `${run.name} is trained` : `${togo}${seen}`;
+  const next = !images ? "images" : run ? "compare" : enough ? "train" : left ? "judge" : "images";
+  for (const name of ["images", "judge", "train", "compare"]) {
     at(`step-${name}`).classList.toggle("next", name === next);
     at(`step-${name}`).querySelector(".button")?.classList.toggle("main", name === next);
   }
 });
 
+// Ask for what training sees of all raters' votes, when they have changed.
+const ask = async (counts) => {
+  if (counts === known) return;
+  known = counts;
+  try {
+    const raters = await get("raters");
+    if (raters.length < 2) return;
+    const { chosen, policies } = await get("label-policies");
+    policy = policies.find((one) => one.policy === chosen) ?? null;
+    refresh();
+  } catch { /* the rater's own counts stay */ }
+};
+
+get("runs").then((runs) => {
+  run = runs.find((one) => one.finished) ?? null;
+  if (!run) return;
+  at("state-compare").textContent = run.verdict ? `${run.name}: ${run.verdict}` : `${run.name} is not evaluated yet`;
+  at("command-compare").textContent = `thumbtune evaluate runs/${run.name}`;
+  at("to-compare").href = `/compare?run=${encodeURIComponent(run.name)}`;
+  refresh();
+}).catch(() => {});
 get("agreement").then(({ repeats, agreed }) => {
   if (repeats) at("agreement").textContent = `You judged ${plural(repeats, "image")} again unannounced, ${agreed.toLocaleString("en-US")} of them alike.`;
 }).catch(() => {});

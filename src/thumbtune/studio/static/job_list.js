@@ -29,6 +29,17 @@ export const change = async (job, what) => {
   }
 };
 
+// Ask for something of a job, and return whether it was heard.
+export const asked = async (job, what) => {
+  try {
+    await post(`jobs/${job.id}/${what}`);
+    return true;
+  } catch (error) {
+    tell(error.message);
+    return false;
+  }
+};
+
 // Return the buttons of a job.
 export const actionsOf = (job, changed) => {
   const act = (what) => async () => changed(await change(job, what));

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { duration, make, number } from "./element.js";
-import { JobList, actionsOf, barOf, change, isActive, stateOf } from "./job_list.js";
+import { JobList, actionsOf, asked, barOf, isActive, stateOf } from "./job_list.js";
 import { column, plot } from "./plot.js";
 import { tell } from "./shell.js";
 
@@ -103,10 +103,10 @@ export class RunView {
     const { job, run } = this, step = rows.at(-1)?.step ?? 0;
     const state = job ? stateOf(job) : make("span", { class: "state", "data-state": run?.finished ? "done" : "stopped" }, run?.finished ? "✓ Done" : "■ Not finished");
     at("run-state").replaceChildren(state);
-    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict, Boolean(run?.step)]);
+    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict, run?.reported, Boolean(run?.step), Boolean(rows.length)]);
     if (key !== this.key) { // so that a button keeps its focus
       this.key = key;
-      at("run-actions").replaceChildren(...this.#actions());
+      at("run-actions").replaceChildren(...this.#actions(rows.length > 0));
     }
     at("run-bar").replaceChildren(...[barOf(step, steps, "steps", `Progress of ${this.name}`)].filter(Boolean));
     const recent = rows.slice(-RECENT), each = recent.reduce((sum, row) => sum + (row.seconds ?? 0), 0) / (recent.length || 1);
@@ -119,7 +119,8 @@ export class RunView {
     at("run-verdict").textContent = run?.verdict ?? "";
   }
 
-  #actions() {
+  // begun: whether it has taken a step; before, nobody hears that something is asked
+  #actions(begun) {
     const { job, run, name } = this;
     const begin = (what) => async () => {
       try {
@@ -135,7 +136,11 @@ export class RunView {
     const buttons = job ? [actionsOf(job, changed)] : [];
     if (job?.state === "running" && !job.stopping) {
       for (const [what, words] of [["save", "Save a checkpoint"], ["sample", "Sample now"]]) {
-        buttons.push(make("button", { class: "small", type: "button", on: { click: () => change(job, what) } }, words));
+        const button = make("button", { class: "small", type: "button", disabled: !begun }, words);
+        button.addEventListener("click", async () => {
+          if (await asked(job, what)) tell(`${words}: asked; it happens after the next step.`);
+        });
+        buttons.push(button);
       }
     }
     if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
@@ -146,6 +151,7 @@ export class RunView {
         make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
       if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));
     }
+    if (run?.reported) buttons.push(make("a", { class: "button small", href: `/api/v1/runs/${encodeURIComponent(name)}/report`, download: "" }, "Report"));
     if (run && (run.finished || run.step)) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}#grid` }, "Compare checkpoints"));
     return buttons;
   }

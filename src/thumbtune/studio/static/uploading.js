@@ -12,26 +12,36 @@ const NO_PROMPT = "upload-no-prompt";
 const SHOWN = 5; // names in a sentence
 let entries = []; // {file, state, why, code}
 let busy = false;
+let stopped = false; // the dialog was closed: the image that is being sent is the last one
+const MAX_BYTES = Number(dialog.dataset.most);
 
 const isOpen = (entry) => entry.state === "waiting" || entry.code === NO_PROMPT;
 
 const problem = (sentence = "") => { at("upload-problem").textContent = sentence; };
 
 const draw = () => {
-  at("upload-list").replaceChildren(...entries.map(({ file, state, why }) => make("li", { "data-state": state },
+  const first = [...entries].sort((one, other) => (other.state === "refused") - (one.state === "refused"));
+  at("upload-list").replaceChildren(...first.map(({ file, state, why }) => make("li", { "data-state": state },
     make("span", { "aria-hidden": "true" }, MARKS[state]), make("span", {}, why ?? `${file.name}${WORDS[state]}`))));
   const open = entries.filter(isOpen).length, done = entries.filter(({ state }) => state === "new" || state === "known").length;
   at("upload-go").textContent = open ? `Upload ${number(open)} ${open === 1 ? "image" : "images"}` : "Upload";
   at("upload-go").disabled = busy || !open;
-  at("upload-count").textContent = entries.length ? `${number(done)} of ${number(entries.length)} uploaded` : "";
+  const refused = entries.filter((entry) => entry.state === "refused" && !isOpen(entry)).length;
+  at("upload-count").textContent = !entries.length ? "" : refused ? `${number(done)} uploaded, ${number(refused)} refused` : `${number(done)} of ${number(entries.length)} uploaded`;
 };
 
 // Return names in a sentence: a.png, b.png and 3 more.
 const named = (names) => names.slice(0, SHOWN).join(", ") + (names.length > SHOWN ? ` and ${number(names.length - SHOWN)} more` : "");
 
+// Return the entry of a file; one that the studio would refuse is not sent.
+const entryOf = (file) => {
+  const why = file.size > MAX_BYTES ? `${file.name} is larger than ${number(MAX_BYTES / 1e6)} MB; make it smaller.` : null;
+  return why ? { file, state: "refused", why } : { file, state: "waiting" };
+};
+
 const add = (files) => {
   if (!files.length || busy) return;
-  entries = [...entries.filter(isOpen), ...Array.from(files, (file) => ({ file, state: "waiting" }))];
+  entries = [...entries.filter(isOpen), ...Array.from(files, entryOf)];
   problem();
   if (!dialog.open) dialog.showModal();
   draw();
@@ -54,9 +64,13 @@ const send = async (entry, prompt) => {
 const run = async () => {
   problem();
   busy = true;
+  stopped = false;
   const prompt = at("upload-prompt").value;
   try {
-    for (const entry of entries.filter(isOpen)) await send(entry, prompt);
+    for (const entry of entries.filter(isOpen)) {
+      if (stopped) break;
+      await send(entry, prompt);
+    }
   } catch {
     problem("The studio does not answer; upload the rest again when it does.");
   }
@@ -83,7 +97,7 @@ const finish = () => {
   }
 };
 
-dialog.addEventListener("close", () => { entries = entries.filter(({ state }) => state === "sending"); draw(); });
+dialog.addEventListener("close", () => { stopped = true; entries = entries.filter(({ state }) => state === "sending"); draw(); });
 at("upload-open").addEventListener("click", () => { problem(); draw(); dialog.showModal(); });
 at("upload-close").addEventListener("click", () => dialog.close());
 at("upload-go").addEventListener("click", run);

@@ -141,7 +141,7 @@ def test_a_rater_is_added_and_removed_by_clicks(studio: Studio, browser: Browser
     page.click("#sure-yes")
     page.wait_for("document.querySelectorAll('#raters li').length === 1")
     page.open(link, page.value("location.origin"))
-    assert page.value("document.body.innerText.includes('wrong')")
+    assert page.value("document.getElementById('problem').textContent.includes('was ended')")
 
 
 def test_train_begins_with_the_policy_that_was_chosen(studio: Studio, browser: Browser) -> None:

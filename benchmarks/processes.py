@@ -141,7 +141,7 @@ def measure() -> dict[str, Any]:
 
 def _run(count: int, folder: Path) -> None:
     words = [sys.executable, "-m", "benchmarks.processes", "--worker", str(folder)]
-    shared = launcher._shared_environment(count) | {"OMP_NUM_THREADS": "1"}
+    shared = launcher.shared_environment(count) | {"OMP_NUM_THREADS": "1"}
     places = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
     started = [subprocess.Popen(words, env=place) for place in places]
     if any([process.wait() for process in started]):

@@ -15,11 +15,9 @@ import in_processes
 import psutil
 import pytest
 import torch
-from PIL import Image
+from coloured_likes import likes_in
 from safetensors.torch import load_file
 
-from thumbtune.feedback.importers import import_likes
-from thumbtune.feedback.store.store import Store
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
 from thumbtune.runs.recipe import read_recipe
@@ -109,15 +107,7 @@ def command(tmp_path: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
 
 
 def command_on(tmp_path: Path, model: Path, sizes: Sequence[tuple[int, int]]) -> list[str]:
-    for kind, colour in (("like", (200, 0, 0)), ("dislike", (0, 0, 200))):
-        for i in range(8):
-            path = tmp_path / "thumbs" / kind / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", sizes[i % len(sizes)], tuple(min(255, c + 5 * i) for c in colour)).save(path)
-            path.with_suffix(".txt").write_text(f"thing {i}")
-    with Store.open(tmp_path / "likes") as store:
-        import_likes(tmp_path / "thumbs", store)
-    settings = [f"likes={tmp_path / 'likes'}", f"model={model}", "train.batch=4"]
+    settings = [f"likes={likes_in(tmp_path, sizes)}", f"model={model}", "train.batch=4"]
     settings += [
         "train.micro_batch=2",
         "train.steps=6",

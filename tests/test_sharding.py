@@ -12,11 +12,9 @@ import in_shards
 import numpy as np
 import pytest
 import torch
+from coloured_likes import likes_in
 from PIL import Image
 from safetensors.torch import load_file
-
-from thumbtune.feedback.importers import import_likes
-from thumbtune.feedback.store.store import Store
 
 pytestmark = pytest.mark.slow
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -53,18 +51,6 @@ def done(folder: Path, processes: int, work: Work) -> None:
     command += [in_shards.__file__, str(folder)]
     ended = subprocess.run(command, check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
     assert ended.returncode == 0, ended.stderr[-4000:]
-
-
-def likes_in(folder: Path, shapes: Sequence[tuple[int, int]]) -> Path:
-    for kind, colour in (("like", (200, 0, 0)), ("dislike", (0, 0, 200))):
-        for i in range(8):
-            path = folder / "thumbs" / kind / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", shapes[i % len(shapes)], tuple(min(255, c + 5 * i) for c in colour)).save(path)
-            path.with_suffix(".txt").write_text(f"thing {i}")
-    with Store.open(folder / "likes", create=True) as store:
-        import_likes(folder / "thumbs", store)
-    return folder / "likes"
 
 
 def runs_of(folder: Path, models: dict[str, Path]) -> dict[str, tuple[list[str], bool]]:

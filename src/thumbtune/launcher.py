@@ -50,7 +50,7 @@ def run_in_processes(words: Sequence[str], count: int) -> int:
         )
     with ExitStack() as held:
         errors = [None, *(held.enter_context(tempfile.TemporaryFile()) for _ in range(count - 1))]
-        shared = _shared_environment(count)
+        shared = shared_environment(count)
         processes: list[Process] = []
         with _passing_on(processes):
             try:
@@ -68,7 +68,7 @@ def run_in_processes(words: Sequence[str], count: int) -> int:
         return _code(processes[failed[0]])
 
 
-def _shared_environment(count: int) -> dict[str, str]:
+def shared_environment(count: int) -> dict[str, str]:
     """Return how the processes find each other, and how many threads each has: the cores are shared."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

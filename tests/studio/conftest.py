@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import Browser
 from starlette.testclient import TestClient
 from studio_store import HOST, Clients, fill
 
@@ -36,6 +37,19 @@ def client_of(site: Site) -> Iterator[Clients]:
     yield make
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def client(client_of: Clients) -> TestClient:
+    """The owner's client."""
+    return client_of()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for the tests of a file."""
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -23,12 +23,6 @@ SHOWN = "document.getElementById('choices').dataset.trial"
 SEEN = 0.3  # seconds: a quicker answer is the second click of a double click
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
     fill(tmp_path / "likes", 2)

@@ -18,11 +18,6 @@ BODY = {"a": "first", "b": "second", "prompts": ["a  red heart", " ", "a red hea
 
 
 @pytest.fixture
-def client(client_of: Clients) -> TestClient:
-    return client_of()
-
-
-@pytest.fixture
 def root(site: Site) -> Path:
     """Two finished runs, which held out some prompts."""
     assert site.root is not None

@@ -20,11 +20,6 @@ JOBS, RUN = "/api/v1/jobs", "/api/v1/runs/first"
 
 
 @pytest.fixture
-def client(client_of: Clients) -> TestClient:
-    return client_of()
-
-
-@pytest.fixture
 def root(site: Site) -> Path:
     assert site.root is not None
     a_run(site.root)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from made_runs import a_run, compare
-from studio_store import Clients
 
 from thumbtune.studio.jobs.grids import Grid, read_grid
 from thumbtune.studio.jobs.work import queue_of
@@ -14,11 +13,6 @@ from thumbtune.studio.site import Site
 
 JOBS, RUN = "/api/v1/jobs", "/api/v1/runs/first"
 BODY = {"run": "first", "prompts": ["a  red heart", " ", "a blue car"], "seeds": 2, "seed": 5}
-
-
-@pytest.fixture
-def client(client_of: Clients) -> TestClient:
-    return client_of()
 
 
 @pytest.fixture

@@ -36,12 +36,6 @@ def studio(root: Path) -> Iterator[Studio]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
 def test_home_counts_what_training_sees_and_then_names_the_run(browser: Browser, studio: Studio, root: Path) -> None:
     page = signed_in(browser, studio.links[0])
     text = "document.getElementById('state-{}').textContent"

@@ -20,11 +20,6 @@ JOBS = "/api/v1/jobs"
 BROWSER = {"origin": "http://127.0.0.1:8421", "sec-fetch-site": "same-origin"}
 
 
-@pytest.fixture
-def client(client_of: Clients) -> TestClient:
-    return client_of()
-
-
 def code_of(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 

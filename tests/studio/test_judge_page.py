@@ -25,12 +25,6 @@ Opener = Callable[..., Page]
 LABELS = {"ArrowLeft": "dislike", "ArrowRight": "like"}
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
 @dataclass(frozen=True)
 class Seat:
     """A rater of their own at the studio that all tests share."""

@@ -25,12 +25,6 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
 def images(browser: Browser, studio: Studio) -> Page:
     page = signed_in(browser, studio.link, "/images")
     page.wait_for("document.querySelectorAll('#grid .tile').length === 2")

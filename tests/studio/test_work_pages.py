@@ -27,12 +27,6 @@ SMALL = {  # a training of a moment
 STATE = "document.getElementById('run-state').textContent"
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder to work in, with a store of eight liked and eight disliked images."""

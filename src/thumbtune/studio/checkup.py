@@ -6,6 +6,7 @@ The studio itself never imports torch, which the doctor must.
 import json
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,8 +89,9 @@ def findings_in(text: str) -> list[Finding]:
 
 
 def _run(folder: Path | None) -> str:
-    try:
-        done = subprocess.run(
+    told = ""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        told = subprocess.run(
             [*COMMAND, "doctor"],
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -98,13 +100,9 @@ def _run(folder: Path | None) -> str:
             errors="replace",
             timeout=MAX_SECONDS,
             check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ThumbtuneError(
-            "This machine could not be checked from here; run `thumbtune doctor` in a terminal.", code="studio-doctor"
-        ) from error
-    if not findings_in(done.stdout):
+        ).stdout
+    if not findings_in(told):
         raise ThumbtuneError(
             "This machine could not be checked from here; run `thumbtune doctor` in a terminal.", code="studio-doctor"
         )
-    return done.stdout
+    return told

@@ -24,6 +24,8 @@ def add_up(accelerator: Any, parameters: Sequence[nn.Parameter]) -> None:
     if accelerator.num_processes == 1:
         return
     parameters = [one for one in parameters if not is_sharded(one)]
+    if not parameters:
+        return
     reached = torch.tensor([float(one.grad is not None) for one in parameters], device=accelerator.device)
     counts: Any = accelerator.reduce(reached, "sum")
     for bucket in _buckets([one for one, count in zip(parameters, counts.tolist(), strict=True) if count]):

@@ -7,11 +7,9 @@ from pydantic import BaseModel, Field
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.store import jobs as rows
-from thumbtune.feedback.store.votes import check_text
 from thumbtune.files import write_text
-from thumbtune.studio.api.jobs import JobView, Name, Plan, refuse_missing, view_of
-from thumbtune.studio.jobs.commands import DUELS, PROMPTS_ENDING, Place, checked_name, copied
-from thumbtune.studio.jobs.runs import run_in
+from thumbtune.studio.api.jobs import JobView, Name, Plan, prompts_of, refuse_missing, refuse_unfinished, view_of
+from thumbtune.studio.jobs.commands import DUELS, PROMPTS_ENDING, checked_name, copied
 from thumbtune.studio.jobs.work import place_of, wake
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
@@ -83,22 +81,11 @@ def _duel(site: Site, body: DuelRequest) -> tuple[str, dict[str, Any]]:
     if body.a == body.b:
         raise UsageError("A run cannot be tested against itself; choose two runs.", code="blind-one-run")
     for name in (body.a, body.b):
-        _refuse_unfinished(place, name)
-    wanted = [" ".join(prompt.split()) for prompt in body.prompts if prompt.strip()]
-    if not wanted:
-        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
-    for prompt in wanted:
-        check_text(prompt, "prompt")
+        refuse_unfinished(place, name)
+    wanted = prompts_of(body.prompts)
     stem = checked_name(f"{body.b[:25]}-against-{body.a[:25]}".rstrip("."))
     taken = {job.folder for job in rows.list_jobs(site.store)}
     paths = (f"{DUELS}/{stem}{'' if number == 1 else f'-{number}'}" for number in range(1, MAX_FOLDERS))
     folder = next(path for path in paths if path not in taken and not (place.root / path).exists())
     given = {"a": body.a, "b": body.b, "prompts": list(dict.fromkeys(wanted)), "per_prompt": body.per_prompt}
     return folder, {**given, "scorers": SCORERS}
-
-
-def _refuse_unfinished(place: Place, name: str) -> None:
-    refuse_missing(place, name)
-    found = run_in(place.run(name))
-    if found is None or not found.finished:
-        raise ThumbtuneError(f"The run {name} has not finished; resume it first.", code="job-unfinished-run")

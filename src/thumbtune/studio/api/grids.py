@@ -8,8 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import FileResponse
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.store.votes import check_text
-from thumbtune.studio.api.jobs import JobView, Name, Plan, added, refuse_missing
+from thumbtune.studio.api.jobs import JobView, Name, Plan, added, prompts_of, refuse_missing
 from thumbtune.studio.jobs.commands import RUNS, copied
 from thumbtune.studio.jobs.progress import sample_prompts
 from thumbtune.studio.jobs.runs import run_in
@@ -133,13 +132,9 @@ def _grid(site: Site, body: GridRequest) -> tuple[str, dict[str, Any]]:
     if not body.strengths and not body.checkpoints and not is_finished:
         raise UsageError("There is nothing to compare yet; choose a checkpoint.", code="compare-nothing")
     arguments = body.model_dump()
-    arguments["prompts"] = [" ".join(prompt.split()) for prompt in body.prompts if prompt.strip()]
+    arguments["prompts"] = prompts_of(body.prompts)
     arguments["checkpoints"] = sorted(set(body.checkpoints))
     arguments["strengths"] = list(dict.fromkeys(body.strengths))
-    if not arguments["prompts"]:
-        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
-    for prompt in arguments["prompts"]:
-        check_text(prompt, "prompt")
     columns = len(arguments["strengths"]) or 1 + len(arguments["checkpoints"]) + is_finished
     arguments["images"] = columns * body.seeds * len(arguments["prompts"])
     if arguments["images"] > MAX_IMAGES:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from thumbtune.studio.jobs.estimate import estimate
 from thumbtune.studio.jobs.events import Cursor, Watched, events_after
 from thumbtune.studio.jobs.files import read_from, tail
 from thumbtune.studio.jobs.progress import bar_of, images_in
+from thumbtune.studio.jobs.runs import run_in
 from thumbtune.studio.jobs.work import place_of, queue_of, wake
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
@@ -309,15 +310,36 @@ def planned(place: Place, folder: str) -> int | None:
         return None
 
 
+def lines_of(prompts: Sequence[str]) -> list[str]:
+    """Return the prompts of a form, each on one line; blank ones are left out.
+
+    Raises:
+        UsageError: no database takes one of them.
+    """
+    lines = [" ".join(prompt.split()) for prompt in prompts if prompt.strip()]
+    for line in lines:
+        check_text(line, "prompt")
+    return lines
+
+
+def prompts_of(prompts: Sequence[str]) -> list[str]:
+    """Return the prompts of a form that needs one.
+
+    Raises:
+        UsageError: as `lines_of`.
+        ThumbtuneError: there is none.
+    """
+    if not (lines := lines_of(prompts)):
+        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
+    return lines
+
+
 def generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]:
     """Return the folder and the arguments of a generation that can be made."""
     place = place_of(site)
     arguments = body.model_dump(exclude={"name"})
-    arguments["prompts"] = [" ".join(prompt.split()) for prompt in body.prompts if prompt.strip()]
-    if not arguments["prompts"]:
-        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
-    for text in (*arguments["prompts"], body.negative):
-        check_text(text, "prompt")
+    arguments["prompts"] = prompts_of(body.prompts)
+    check_text(body.negative, "prompt")
     if body.model is not None and body.run is not None:
         raise ThumbtuneError("A run generates with its own model; leave out the model, or the run.", code="job-two")
     if body.model is not None:
@@ -354,6 +376,18 @@ def refuse_missing(place: Place, name: str) -> None:
     """
     if not (place.run(name) / "recipe.yaml").is_file():
         raise ThumbtuneError(f"There is no run {name}; choose one of the list.", code="job-no-run")
+
+
+def refuse_unfinished(place: Place, name: str) -> None:
+    """Refuse a run that is not there, or still trains.
+
+    Raises:
+        ThumbtuneError: so it is.
+    """
+    refuse_missing(place, name)
+    found = run_in(place.run(name))
+    if found is None or not found.finished:
+        raise ThumbtuneError(f"The run {name} has not finished; resume it first.", code="job-unfinished-run")
 
 
 def added(site: Site, kind: JobKind, folder: str, arguments: dict[str, Any]) -> JobView:

@@ -5,12 +5,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.store.votes import check_text
 from thumbtune.files import write_text
-from thumbtune.studio.api.jobs import JobView, Name, Plan, added, refuse_missing
+from thumbtune.studio.api.jobs import JobView, Name, Plan, added, lines_of, refuse_missing, refuse_unfinished
 from thumbtune.studio.jobs.commands import FRESH, IMAGES, RUNS, checked_name, copied
-from thumbtune.studio.jobs.runs import run_in
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
@@ -71,13 +68,8 @@ def next_training(
 def _round(site: Site, body: RoundRequest) -> tuple[str, dict[str, Any]]:
     """Return the folder and the arguments of a round that can be made."""
     place = place_of(site)
-    refuse_missing(place, body.run)
-    found = run_in(place.run(body.run))
-    if found is None or not found.finished:
-        raise ThumbtuneError(f"The run {body.run} has not finished; resume it first.", code="job-unfinished-run")
-    prompts = [" ".join(prompt.split()) for prompt in body.prompts if prompt.strip()]
-    for prompt in prompts:
-        check_text(prompt, "prompt")
+    refuse_unfinished(place, body.run)
+    prompts = lines_of(body.prompts)
     names = (f"{body.run[:50]}-round{'' if n == 1 else f'-{n}'}" for n in range(1, MAX_FOLDERS))
     name = next(name for name in names if not (place.root / IMAGES / name).exists())
     arguments = {"run": body.run, "per_prompt": body.per_prompt, "limit": body.limit, "prompts": prompts}

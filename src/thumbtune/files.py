@@ -49,7 +49,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
     except OSError as error:
         with suppress(OSError):  # the folder itself may be missing
             partial.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     except BaseException:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -134,7 +134,8 @@ def flush_all(paths: Sequence[Path]) -> None:
         flush(path)
 
 
-def _unwritable(path: Path, error: OSError) -> ThumbtuneError:
+def unwritable(path: Path, error: OSError) -> ThumbtuneError:
+    """Return the error for a file that could not be written."""
     return ThumbtuneError(
         f"{path} could not be written ({error.strerror or error}); make room or choose another folder, "
         "then run the same command again.",
@@ -196,9 +197,9 @@ def write_sealed(path: Path, write: Callable[[Path], object], durable: bool = Fa
             file.chmod(mode)
             _move(file, path, durable)
     except SafetensorError as error:  # how safetensors reports a full disk
-        raise _unwritable(path, OSError(str(error))) from error
+        raise unwritable(path, OSError(str(error))) from error
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     return path
 
 
@@ -284,6 +285,17 @@ def check_seal(file: Path) -> bool:
         if opened.read(64) != digest.encode():
             raise DamagedFile("its bytes are not those that were written")
     return True
+
+
+def sealed_bytes(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
+    """Return the bytes of a tensor file with its hash, as `write_tensors` writes them up to the order of metadata."""
+    from safetensors.torch import save
+
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    data = save(plain, {**metadata, SEAL: UNSEALED})
+    found = SEALED.search(data)
+    assert found is not None
+    return data[: found.start(1)] + hashlib.sha256(data).hexdigest().encode() + data[found.end(1) :]
 
 
 def sealed_tensors(data: bytes) -> dict[str, Any]:

@@ -278,3 +278,46 @@ def test_what_the_docs_say_of_few_labels_is_on_the_page_of_its_rows() -> None:
     assert "faithfulness +0.0019 (-0.0053 to +0.0092), wins 75.9% (68.2% to 83.6%)" in page
     assert "log-odds +0.58 (+0.14 to +1.02)" in page and "log-odds +0.18 (-0.72 to +1.07)" in page
     assert "-0.112 (-0.268 to 0.044)" in page and page.count("**holds**") == 2
+
+
+def _is_share_of(cell: str, page: str, beginning: str) -> bool:
+    """Return whether a cell of the docs has the share of a page's row and its interval, to two digits."""
+    row = re.search(rf"^\| {beginning} \| 5 \| 0 \| (\S+) \((\S+) to (\S+)\)", page, flags=re.M)
+    told = re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", cell)
+    assert row and told, (cell, beginning)
+    return all(
+        abs(float(one) - float(other)) <= 0.00501 for one, other in zip(row.groups(), told.groups(), strict=True)
+    )
+
+
+def test_what_the_docs_say_of_wrong_labels_is_on_the_page_of_its_rows() -> None:
+    page = (DOCS / "noise-soft-3d.md").read_text()
+    section = (DOCS / "grounds.md").read_text().split("## Wrong labels")[1].split("\n## ", maxsplit=1)[0]
+    rows = re.findall(r"^\| (\d+)% \| (.+) \| (.+) \| (.*)\|$", section, flags=re.M)
+    assert [int(percent) for percent, *_ in rows] == [0, 10, 20, 30, 40]
+    for percent, paper, ours, wins in rows:
+        share = f"{int(percent) / 100:g}"
+        assert _is_share_of(paper, page, rf"paper \| {share}") and _is_share_of(ours, page, rf"auto-window \| {share}")
+        if wins:
+            assert re.search(rf"At {percent}%: [^%]+wins {re.escape(wins.strip())} of the paired images", page)
+    verdicts = re.findall(r"^\d\. \*\*(.+)\*\* → \*\*(.+)\*\*", page, flags=re.M)
+    assert [verdict for _, verdict in verdicts] == ["holds", "does not hold", "cannot be told"]
+    assert "+0.061 (-0.208 to +0.330); 91% of it is kept" in page and "91% of its gain" in section
+    assert "; 17% of it is kept" in page and "keeps 17%" in section
+    assert "F(9, 36) = 16.9" in section
+
+
+def test_what_the_docs_say_of_uncertain_images_is_on_the_page_of_its_rows() -> None:
+    page = (DOCS / "orders-soft-3d.md").read_text()
+    section = (DOCS / "grounds.md").read_text().split("## Uncertain images first")[1].split("\n## ", maxsplit=1)[0]
+    rows = re.findall(r"^\| (\d+) \| (.+) \| (\S+) \| (.*)\| (\S*) ?\|$", section, flags=re.M)
+    assert [int(votes) for votes, *_ in rows] == [48, 96, 192]
+    for votes, *cells in rows:
+        names = ("first" if votes == "48" else "random", "uncertain")
+        for name, share, faithful in zip(names, cells[::2], cells[1::2], strict=True):
+            if share.strip():
+                assert _is_share_of(share.strip(), page, rf"{name} \| {votes}")
+                assert re.search(rf"^\| {name} \| {votes} \| .*\| {re.escape(faithful)} \(", page, flags=re.M)
+    assert page.count("→ **cannot be told**") == 2
+    assert "+1.01 (-0.75 to +2.77)" in page and "+1.01 log-odds, -0.75 to +2.77" in section
+    assert "log-odds +0.66 (-0.03 to +1.36)" in page and "+0.66, -0.03 to +1.36" in section

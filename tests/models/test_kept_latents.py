@@ -77,22 +77,3 @@ def test_the_embeddings_are_those_of_each_way(encode: Callable[..., Any]) -> Non
         assert torch.equal(again[0].condition(["a cat"])[name], value)
     assert one.model.fingerprint() != two.model.fingerprint()
     assert one.model.fingerprints()[0] == one.model.fingerprint() == two.model.fingerprints()[0]
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_cache_of_an_earlier_version_is_found(
-    encode: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, way: PromptEncoding
-) -> None:
-    """Its keys have one hash for images and prompts, in which the way of reading is."""
-    monkeypatch.setattr(Encoded, "_image_key", _key_before)
-    first = encode(way)
-    assert first[1:] == (3, 3)
-    monkeypatch.undo()
-    again = encode(way)
-    assert again[1:] == (0, 0)
-    assert torch.equal(again[0].latents(range(3)), first[0].latents(range(3)))
-
-
-def _key_before(self: Encoded, image_id: str, size: Any = None, flipped: bool = False) -> str:
-    about = ("" if size is None else f":{size[0]}x{size[1]}") + (":flipped" if flipped else "")
-    return f"latent-alone:{self.model.fingerprint()}:{image_id}{about}"

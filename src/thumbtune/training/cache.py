@@ -1,10 +1,10 @@
 """A cache of tensors on disk, so that later runs need not encode again. A key names the input and the model.
 
-Every file carries its own hash. One that is damaged is made again, and nothing that is not finite is stored. Tensors of
-float32 whose numbers 16 bits hold exactly, as those of text encoders in bf16, are stored in 16 bits.
+Tensors lie in `packs`, many keys in one file. The tensors of a key carry their own hash and that of the key. Those that
+are damaged are made again, and nothing that is not finite is stored. Tensors of float32 whose numbers 16 bits hold
+exactly, as those of text encoders in bf16, are stored in 16 bits.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -12,26 +12,29 @@ import torch
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, note
-from thumbtune.files import DamagedFile, sealed_tensors, sweep, write_tensors
+from thumbtune.files import DamagedFile, sealed_bytes, sealed_tensors, unwritable
+from thumbtune.training.packs import Packs, Record, digest_of
 
 Tensors = dict[str, Tensor]
+HEADER = 4096  # bytes in which the hash of the key stands
 IN_16_BITS = (torch.bfloat16, torch.float16)
+CHECKED = 20_000  # keys at most whose tensors are all read before a training; of more, damage is noticed when it comes
 
 
 class Cache:
-    """A folder of safetensors files, each named by its key and written whole or not at all."""
+    """A folder of tensors, each key's written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-
-    def path(self, key: str) -> Path:
-        """Return the file of a key's tensors, whether or not it exists."""
-        name = hashlib.sha256(key.encode()).hexdigest()
-        return self.folder / name[:2] / f"{name}.safetensors"
+        self._packs = Packs(folder)
 
     def has(self, key: str) -> bool:
         """Return whether the cache has tensors for a key."""
-        return self.path(key).exists()
+        return self._packs.find(key) is not None
+
+    def digests(self) -> set[str]:
+        """Return the hashes of all keys that have tensors."""
+        return self._packs.digests()
 
     def put(self, key: str, tensors: Tensors) -> None:
         """Write the tensors of a key, whole or not at all; those of 16 bits come back in float32.
@@ -39,25 +42,34 @@ class Cache:
         Raises:
             ThumbtuneError: the disk is full, or the folder cannot be written.
         """
-        write_tensors(self.path(key), {name: in_fewest_bits(tensor) for name, tensor in tensors.items()})
+        self._put({key: tensors})
+
+    def _put(self, made: dict[str, Tensors]) -> None:
+        try:
+            self._packs.append({key: _bytes_of(key, tensors) for key, tensors in made.items()})
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
 
     def get(self, key: str) -> Tensors:
         """Return the tensors of a key.
 
         Raises:
             KeyError: the cache has none.
-            ThumbtuneError: the file is damaged; it is removed, and the next `fill` writes it again.
+            ThumbtuneError: they are damaged; they are removed, and the next `fill` makes them again.
         """
-        path = self.path(key)
+        record = self._packs.find(key)
+        if record is None:  # another process may have made them
+            self._packs.refresh()
+            record = self._packs.find(key)
+        if record is None:
+            raise KeyError(key)
         try:
-            stored = sealed_tensors(path.read_bytes())
-        except FileNotFoundError as error:
-            raise KeyError(key) from error
-        except DamagedFile as error:
-            path.unlink(missing_ok=True)
+            stored = _tensors_of(key, self._packs.read(record))
+        except (DamagedFile, OSError) as error:
+            self._packs.remove(record)
             raise ThumbtuneError(
-                f"The cached file {path} was damaged ({error}) and has been removed; run the same command again to "
-                "make it anew.",
+                f"{_named(record)} was damaged ({error}) and has been removed; run the same command again to make it "
+                "anew.",
                 code="cache-damaged",
             ) from error
         return {name: tensor.float() if tensor.dtype in IN_16_BITS else tensor for name, tensor in stored.items()}
@@ -76,24 +88,39 @@ class Cache:
         Returns:
             The number of keys whose tensors were made.
         """
-        sweep(self.folder, "??")
+        self._packs.refresh()
         place = {key: i for i, key in enumerate(keys)}  # a repeated key is made once
-        missing = [i for key, i in place.items() if not self._is_sound(key)]
+        is_there = self._is_sound if len(place) <= CHECKED else self.has
+        missing = [i for key, i in place.items() if not is_there(key)]
         for chunk in progress([missing[start : start + at_once] for start in range(0, len(missing), at_once)]):
-            for i, tensors in zip(chunk, make(chunk), strict=True):
-                if is_finite(tensors):
-                    self.put(keys[i], tensors)
+            made = {keys[i]: tensors for i, tensors in zip(chunk, make(chunk), strict=True)}
+            self._put({key: tensors for key, tensors in made.items() if is_finite(tensors)})
         return len(missing)
 
     def _is_sound(self, key: str) -> bool:
         """Return whether the cache has whole and finite tensors for a key; say so if it has damaged ones."""
+        record = self._packs.find(key)
         try:
-            return is_finite(self.get(key))
-        except KeyError:
-            return False
+            return record is not None and is_finite(self.get(key))
         except ThumbtuneError:
-            note(f"The cached file {self.path(key)} was damaged and is made again.")
+            note(f"{_named(record)} was damaged and is made again.")
             return False
+
+
+def _bytes_of(key: str, tensors: Tensors) -> bytes:
+    fewest = {name: in_fewest_bits(tensor) for name, tensor in tensors.items()}
+    return sealed_bytes(fewest, {"key": digest_of(key).hex()})
+
+
+def _tensors_of(key: str, data: bytes) -> Tensors:
+    """Return the tensors in a record, which must be those of the key: a bit of the index may have turned too."""
+    if f'"key":"{digest_of(key).hex()}"'.encode() not in data[:HEADER]:
+        raise DamagedFile("it is not what the index names")
+    return sealed_tensors(data)
+
+
+def _named(record: Record) -> str:
+    return f"What begins at byte {record.start:,} of the cached file {record.pack}"
 
 
 def in_fewest_bits(tensor: Tensor) -> Tensor:

@@ -59,7 +59,6 @@ class Encoded:
         self.clips = Clips()
         self._not_finite: dict[str, Tensors] = {}  # NaN and infinite numbers never enter the cache
         self._of_images, self._of_prompts = model.fingerprints()
-        self._known_keys: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -80,13 +79,7 @@ class Encoded:
     def _image_key(self, image_id: str, size: Shape | None = None, flipped: bool = False, frames: int = 1) -> str:
         about = ("" if size is None else f":{size[0]}x{size[1]}") + (":flipped" if flipped else "")
         about += "" if frames == 1 else f":{frames} frames at {self.clips.rate}"
-        key = f"latent-alone:{self._of_images}:{image_id}{about}"
-        if self._of_images == self._of_prompts:
-            return key
-        if key not in self._known_keys:  # earlier versions had the way of reading prompts in it
-            before = f"latent-alone:{self._of_prompts}:{image_id}{about}"
-            self._known_keys[key] = before if self.cache.has(before) and not self.cache.has(key) else key
-        return self._known_keys[key]
+        return f"latent-alone:{self._of_images}:{image_id}{about}"
 
     def _key_of(self, row: int, flipped: bool = False) -> str:
         clip = {} if self.clips.of(row) == 1 else {"frames": self.clips.of(row)}

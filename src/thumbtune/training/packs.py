@@ -117,12 +117,15 @@ class Packs:
         if pack.exists() and pack.stat().st_size >= PACK_BYTES:
             self._own = _new_name()
             pack = self.folder / f"{self._own}.pack"
-        entries = []
-        with pack.open("ab") as file:
-            for key, data in records.items():
-                digest = digest_of(key)
-                entries.append((int.from_bytes(digest[:8], "big"), digest[8:], file.tell(), len(data)))
-                file.write(data)
+        before = pack.stat().st_size if pack.exists() else 0
+        try:
+            entries = _written(pack, records)
+        except OSError:  # what came of a full disk's last record
+            if before:
+                os.truncate(pack, before)
+            else:
+                pack.unlink(missing_ok=True)
+            raise
         with pack.with_suffix(".index").open("ab") as file:
             file.write(b"\0" * (-file.tell() % ENTRY.itemsize))  # after a part of an entry, which a full disk left
             file.write(np.array(entries, dtype=ENTRY).tobytes())
@@ -149,6 +152,17 @@ class Packs:
         return {int(head).to_bytes(8, "big").hex() + rest.tobytes().hex() for head, rest in sorted_in} | {
             digest.hex() for digest in self._recent
         }
+
+
+def _written(pack: Path, records: Mapping[str, bytes]) -> list[tuple[int, bytes, int, int]]:
+    """Write records at the end of a pack; return their entries."""
+    entries = []
+    with pack.open("ab") as file:
+        for key, data in records.items():
+            digest = digest_of(key)
+            entries.append((int.from_bytes(digest[:8], "big"), digest[8:], file.tell(), len(data)))
+            file.write(data)
+    return entries
 
 
 def digest_of(key: str) -> bytes:

@@ -1,6 +1,7 @@
 """The runs in a folder, as a list shows them: read from their files, without loading a model or a whole recipe."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from thumbtune.training.records import STEPS, read_stop
 
 MAX_RUNS = 200
 MAX_RECIPE_BYTES = 100_000
-PLANNED = re.compile(r"^train:\n(?:(?:  .*)?\n)*?  steps: (\d{1,9})$", re.MULTILINE)
-REPORT = "report.html"
+TAIL_BYTES = 4096  # of steps.jsonl
+PLANNED = re.compile(r"^train:\n(?:(?:  .*)?\n)*?  steps: (\d{1,18})$", re.MULTILINE)
+RECIPE, REPORT = "recipe.yaml", "report.html"
 RESULTS = ("lora", "unet", "transformer")
 
 
@@ -49,14 +51,14 @@ def runs_in(folder: Path) -> list[Run]:
 def run_in(folder: Path) -> Run | None:
     """Return the run in a folder; None if there is none."""
     try:
-        with (folder / "recipe.yaml").open(encoding="utf-8", errors="replace") as file:
+        with (folder / RECIPE).open(encoding="utf-8", errors="replace") as file:
             recipe = file.read(MAX_RECIPE_BYTES)
     except OSError:
         return None
     planned = PLANNED.search(recipe)
     return Run(
         name=folder.name,
-        step=_last_step(folder / STEPS),
+        step=_last_step(folder),
         steps=int(planned[1]) if planned else None,
         finished=any(next((folder / name).glob("*.safetensors"), None) is not None for name in RESULTS),
         stopped=_stopped(folder),
@@ -78,14 +80,18 @@ def _texts(file: Path) -> Iterator[str]:
         text, place = read_from(file, place)
 
 
-def _last_step(file: Path) -> int:
+def last_steps(folder: Path) -> list[dict[str, Any]]:
+    """Return the numbers of the last steps of a run, oldest first: those at the end of their file; [] if none."""
     try:
-        size = file.stat().st_size
+        with (folder / STEPS).open("rb") as source:
+            source.seek(max(0, source.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return steps_in(source.read().decode("utf-8", "replace"))
     except OSError:
-        return 0
-    with file.open("rb") as source:
-        source.seek(max(0, size - 4096))
-        rows = steps_in(source.read().decode("utf-8", "replace"))
+        return []
+
+
+def _last_step(folder: Path) -> int:
+    rows = last_steps(folder)
     return rows[-1]["step"] if rows else 0
 
 

@@ -1,6 +1,7 @@
 """The API of jobs, runs and recipes, without processes: what is asked for, refused, and told."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from made_runs import a_run, evaluate
 from studio_store import Clients, png
 
 from thumbtune.feedback.store import jobs as rows
-from thumbtune.runs.recipe import Recipe, write_recipe
+from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 from thumbtune.runs.to_store import stored
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.jobs.work import queue_of
-from thumbtune.studio.recipe_form import options_of, preset_settings, text_of
+from thumbtune.studio.recipe_form import PRESETS, PresetName, options_of, preset_settings, text_of
 from thumbtune.studio.site import Site
 
 JOBS = "/api/v1/jobs"
@@ -205,17 +207,48 @@ def test_the_form_has_every_option_of_a_recipe_but_the_store(client: TestClient)
 
 
 def test_defaults_and_presets_are_texts_that_a_recipe_takes() -> None:
-    from thumbtune.runs.recipe import read_recipe
-
     recipe = Recipe()
     given = [f"{option.key}={option.default}" for option in options_of(recipe)]
     assert read_recipe(None, given) == recipe
-    assert preset_settings("standard", recipe) == {"train.sample_every": "12"}
+    assert preset_settings("standard", recipe) == {"train.sample_every": "12", "train.checkpoint_every": "25"}
     quick = preset_settings("quick", recipe)
     assert quick["train.steps"] == "25" and "train.lr" not in quick
     careful = read_recipe(None, [f"{key}={value}" for key, value in preset_settings("careful", recipe).items()])
     assert (careful.train.steps, careful.train.lr, careful.train.validate_every) == (100, 2.5e-4, 10)
     assert text_of(["a", "b"]) == "[a, b]"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 50, 500, 10_000])
+def test_a_preset_keeps_a_checkpoint_half_way(preset: PresetName, steps: int) -> None:
+    recipe = Recipe.model_validate({"train": {"steps": steps}})
+    train = read_recipe(None, [f"{key}={value}" for key, value in preset_settings(preset, recipe).items()]).train
+    taken = train.steps if "train.steps" in preset_settings(preset, recipe) else steps
+    kept = range(train.checkpoint_every, taken, train.checkpoint_every)  # but for that of the end
+    assert len(kept) >= 1 or taken == 1
+
+
+def test_the_studio_names_its_buttons_where_a_command_names_what_to_type(client: TestClient, site: Site) -> None:
+    asked = "A checkpoint of step 5 was saved, as SIGUSR1 asked; training continues."
+    stopped = "Stopped after step 5 of 40; a checkpoint was saved: the same command with --resume continues from it."
+    number = client.post(f"{JOBS}/train", json={"name": "second"}).json()["id"]
+    queue = queue_of(site)
+    assert rows.claim(site.store, number, queue.host)
+    queue.files(number).log.parent.mkdir(parents=True)
+    queue.files(number).log.write_text(f"thumbtune: Note: {asked}\nthumbtune: {stopped}\n")
+    rows.end(site.store, number, "stopped", 130, stopped)
+    told = client.get(f"{JOBS}/{number}").json()["sentence"]
+    assert told == "Stopped after step 5 of 40; a checkpoint was saved: Resume continues from it."
+    events = client.get(f"{JOBS}/{number}/events").text
+    assert "as Save a checkpoint asked" in events and "SIGUSR1" not in events and "--resume" not in events
+    assert stopped in queue.files(number).log.read_text()  # the command keeps its words
+
+
+def test_no_sentence_of_a_training_keeps_what_a_button_does() -> None:
+    lines = (Path(__file__).parents[1] / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    known = [line for line in lines if re.search(r"--resume\b(?! --set| out )|SIGUSR", line)]
+    assert len(known) > 10
+    assert [line for line in map(in_studio, known) if "--resume" in line or "SIGUSR" in line] == []
 
 
 def test_samples_are_files_of_the_run_alone(client: TestClient, site: Site) -> None:

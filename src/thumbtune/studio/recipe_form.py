@@ -119,6 +119,7 @@ def preset_settings(name: PresetName, recipe: Recipe) -> dict[str, str]:
         "train.lr": train.lr * preset.lr,
         "train.validate_every": max(1, steps // preset.validations) if name != "standard" else train.validate_every,
         "train.sample_every": max(1, steps // preset.samples),
+        "train.checkpoint_every": min(train.checkpoint_every, max(1, steps // 2)),  # one half-way, to compare
     }
     values = flat(recipe)
     return {key: text_of(value) for key, value in wanted.items() if value != values[key]}

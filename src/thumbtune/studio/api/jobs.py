@@ -24,6 +24,7 @@ from thumbtune.studio.jobs.events import Cursor, Watched, events_after
 from thumbtune.studio.jobs.files import read_from, tail
 from thumbtune.studio.jobs.progress import bar_of, images_in
 from thumbtune.studio.jobs.runs import run_in
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.jobs.work import place_of, queue_of, wake
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
@@ -191,7 +192,7 @@ def view_of(site: Site, row: Job) -> JobView:
         state=row.state,  # type: ignore[arg-type]
         stopping=row.state == "running" and row.stop_asked_at is not None,
         doing=doing,
-        sentence=row.sentence,
+        sentence=None if row.sentence is None else in_studio(row.sentence),
         exit_code=row.exit_code,
         command=copied(row.kind, row.folder, arguments, place),  # type: ignore[arg-type]
         done=done,

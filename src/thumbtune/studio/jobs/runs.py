@@ -11,6 +11,7 @@ from typing import Any
 from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.jobs.files import read_from
 from thumbtune.studio.jobs.progress import steps_in
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.training.records import STEPS, read_stop
 
 MAX_RUNS = 200
@@ -99,8 +100,10 @@ def _stopped(folder: Path) -> str | None:
     try:
         record = read_stop(folder)
     except ThumbtuneError as error:
-        return str(error)
-    return None if record is None else record.get("sentence") or f"A guard stopped it at step {record['step']}."
+        return in_studio(str(error))
+    return (
+        None if record is None else in_studio(record.get("sentence") or f"A guard stopped it at step {record['step']}.")
+    )
 
 
 def _verdict(folder: Path) -> str | None:

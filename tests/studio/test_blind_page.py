@@ -145,6 +145,7 @@ def test_a_rater_sees_pairs_and_neither_names_nor_results(studio: Studio, browse
         "/",
         "/judge",
         "/blind",
+        "/settings",
     ]
     ben.value("document.getElementById('choose-right').click()")  # too quick: nobody can have looked
     assert ben.value(SHOWN) == order_for(study, "ben")[0].id

@@ -13,6 +13,7 @@ from studio_store import Clients, png
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 from thumbtune.runs.to_store import stored
+from thumbtune.sides import PIPELINE_UNIT
 from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.jobs.work import queue_of
 from thumbtune.studio.recipe_form import PRESETS, PresetName, options_of, preset_settings, text_of
@@ -74,6 +75,108 @@ def test_a_training_is_checked_before_it_waits(client: TestClient, site: Site) -
     answer = client.post(f"{JOBS}/train", json=body)
     assert (answer.status_code, answer.json()["total"]) == (201, 4)
     assert code_of(client.post(f"{JOBS}/train", json=body)) == (409, "job-busy")
+
+
+def test_prompts_count_once_and_unknown_words_are_asked_about(client: TestClient, site: Site) -> None:
+    body = {"prompts": ["a red  apple", "a red apple", "a zebrafish", " ", "a red apple"], "per_prompt": 2}
+    plan = client.post(f"{JOBS}/generate/check", json=body).json()
+    assert plan["notes"] == ["2 doubled prompts left out: each prompt counts once."]
+    (asked,) = plan["questions"]
+    assert asked.startswith("Of 2 prompts, 1 has words that tiny-emoji-64 does not know (zebrafish)")
+    assert plan["command"].endswith("-- 'a red apple' 'a zebrafish'")
+    assert client.post(f"{JOBS}/generate", json=body).json()["total"] == 4
+    known = client.post(f"{JOBS}/generate/check", json={"prompts": ["a red apple"]}).json()
+    assert known["notes"] == known["questions"] == []
+    other = client.post(f"{JOBS}/generate/check", json={"prompts": ["a zebrafish"], "model": "owner/name"}).json()
+    assert other["questions"] == []  # of other models nobody knows the words
+    assert site.root is not None
+    a_run(site.root)
+    ours = client.post(f"{JOBS}/generate/check", json={"prompts": ["a zebrafish"], "run": "first"}).json()
+    assert "zebrafish" in ours["questions"][0]  # a run of the bundled model
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "part"),
+    [
+        ("100", "size-not-multiple", "take 96x96 or 104x104"),
+        ("64x100", "size-not-multiple", "The size of the images is 64x100"),
+        ("4", "job-bad-size", "from 8 to 8192"),
+        ("9000x64", "job-bad-size", "from 8 to 8192"),
+        ("64", None, ""),
+        ("96x64", None, ""),
+    ],
+)
+def test_a_size_that_no_model_draws_is_refused_before_the_job(
+    client: TestClient, size: str, code: str | None, part: str
+) -> None:
+    from thumbtune.models.sizes import drawn_unit
+
+    assert drawn_unit(8) == PIPELINE_UNIT  # of the bundled model, so that all that it refuses is refused here
+    for path in ("generate/check", "generate"):
+        answer = client.post(f"{JOBS}/{path}", json={"prompts": ["a red apple"], "size": size})
+        if code is None:
+            assert answer.status_code in (200, 201)
+        else:
+            assert code_of(answer) == (400, code) and part in answer.json()["error"]["message"]
+    assert len(client.get(JOBS).json()) == (code is None)
+
+
+def question(client: TestClient, **settings: str) -> str:
+    body = {"name": "new", "settings": {key.replace("_", ".", 1): value for key, value in settings.items()}}
+    return " ".join(client.post(f"{JOBS}/train/check", json=body).json()["questions"])
+
+
+def test_a_training_of_hours_is_asked_about(client: TestClient, site: Site) -> None:
+    assert question(client) == question(client, train_steps="500") == ""  # ten times the model's default
+    many = question(client, train_steps="1e9")
+    assert many.startswith("1,000,000,000 steps are 20,000,000 times the 50 that this model usually takes")
+    assert "Estimate time and memory" in many
+    assert site.root is not None
+    a_run(site.root)  # with steps of 0.3 s
+    assert question(client, train_steps="11999") == "" != question(client, train_steps="12001")  # an hour
+    told = question(client, train_steps="24000")
+    assert told == "24,000 steps take about 2 h: a step takes 0.3 s, as the last ones of the run first tell."
+    assert "4 h" in question(client, train_steps="24000", train_batch="64")  # twice the images of a step
+    assert question(client, train_steps="24000", train_size="128").startswith("24,000 steps are 480 times the 50")
+    assert client.get(JOBS).json() == []
+
+
+def test_a_run_of_very_many_steps_still_tells_them(client: TestClient, site: Site) -> None:
+    assert site.root is not None
+    run = site.root / "runs" / "long"
+    run.mkdir(parents=True)
+    write_recipe(Recipe.model_validate({"train": {"steps": 10**9}}), run / "recipe.yaml")
+    assert client.get("/api/v1/runs").json()[0]["steps"] == 10**9
+
+
+def test_a_round_needs_a_prompt_and_takes_each_once(client: TestClient, site: Site) -> None:
+    assert site.root is not None
+    a_run(site.root)
+    body = {"run": "first", "prompts": ["a zebrafish", "a zebrafish", "a red apple"]}
+    plan = client.post(f"{JOBS}/round/check", json=body).json()
+    assert plan["notes"] == ["1 doubled prompt left out: each prompt counts once."]
+    assert plan["questions"][0].startswith("Of 2 prompts, 1 has words that tiny-emoji-64 does not know (zebrafish)")
+    told = client.post(f"{JOBS}/round", json=body).json()
+    fresh = site.root / "images" / told["name"] / "fresh.txt"
+    assert fresh.read_text() == "a zebrafish\na red apple\n"
+    assert client.post(f"{JOBS}/round/check", json={"run": "first"}).status_code == 200  # the prompts of the store
+
+
+def test_a_round_without_any_prompt_is_refused(tmp_path: Path) -> None:
+    from thumbtune.studio.app import make_app
+    from thumbtune.studio.site import open_site
+
+    (tmp_path / "root").mkdir()
+    a_run(tmp_path / "root")
+    site = open_site(str(tmp_path / "likes"), root=tmp_path / "root")
+    token = {"authorization": f"Bearer {site.access.token_of(site.owner)}"}
+    with site.store, TestClient(make_app(site), base_url="http://127.0.0.1:8421", headers=token) as client:
+        for path in ("round/check", "round"):
+            assert code_of(client.post(f"{JOBS}/{path}", json={"run": "first", "prompts": [" "]})) == (
+                400,
+                "round-no-prompt",
+            )
+        assert client.post(f"{JOBS}/round/check", json={"run": "first", "prompts": ["a key"]}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_training_of_days_is_asked_about_and_can_be_left(opened: Any) -> None:
     fill_in(page, first_train__steps="1e9")
     page.click("#start")
     asked = page.wait_for(ASKED)
-    assert "1,000,000,000 steps take about 3472 d 5 h" in asked and "of the run" in asked
+    assert "1,000,000,000 steps take about 3,472 d 5 h" in asked and "of the run" in asked
     page.press("Escape")
     page.wait_for("!document.getElementById('sure') && !document.getElementById('start').disabled")
     assert page.value("window.posted") == [] and page.value("location.hash") == ""

@@ -186,8 +186,8 @@ def test_a_dialog_shows_code_and_no_backticks(studio: Studio, browser: Browser) 
 
 def test_the_backup_says_what_it_holds(studio: Studio, browser: Browser) -> None:
     page = settings(browser, studio)
-    about = page.wait_for("document.getElementById('backup-about').textContent")
-    kept, left_out = about.split("Not in it are")
+    kept = page.wait_for("document.getElementById('backup-about').textContent")
+    left_out = page.value("document.getElementById('backup-without').textContent")
     assert "all votes with the names of their raters" in kept and "jobs" in kept
     for part in ("the images", "the list of raters", "links", "label policy", "blind tests", "/likes/studio"):
         assert part in left_out

@@ -298,6 +298,8 @@ def test_a_run_leads_to_the_next_round_and_its_results_are_taken_away(
     choose(page, "Next round")
     fill_in(page, {"next-per-prompt": "2", "next-limit": "2", "next-prompts": "a new dragon"})
     page.click("#next-start")
+    page.wait_for("document.getElementById('sure')?.open")  # the bundled model knows no dragon
+    page.click("#sure-yes")
     until(lambda: "Done" in page.value("document.getElementById('rounds').textContent"))
     made = unrated(root)
     assert sorted(prompt for prompt, *_ in made) == ["a new dragon"] * 2 + ["a red heart"] * 2

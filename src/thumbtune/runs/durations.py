@@ -12,4 +12,4 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     units = (("d", whole // 86400), ("h", whole // 3600 % 24), ("min", whole // 60 % 60), ("s", whole % 60))
     first = next(i for i, (_, number) in enumerate(units) if number)
-    return " ".join(f"{number} {unit}" for unit, number in units[first : first + 2] if number)
+    return " ".join(f"{number:,} {unit}" for unit, number in units[first : first + 2] if number)

@@ -4,13 +4,13 @@ import { post } from "./api.js";
 import { make, spoken } from "./element.js";
 import { tell } from "./shell.js";
 
-// Ask whether something is meant; return whether it is.
+// Ask whether something is meant; return whether it is. Cancel has the focus: Enter that comes twice begins nothing.
 export const sure = (title, sentences, yes) => new Promise((resolve) => {
   const dialog = make("dialog", { id: "sure", "aria-labelledby": "sure-title" },
     make("form", { method: "dialog" },
       make("h2", { id: "sure-title" }, title),
       ...sentences.map((sentence) => make("p", {}, ...spoken(sentence))),
-      make("p", { class: "row" }, make("button", { value: "yes", class: "main", id: "sure-yes" }, yes), make("button", { value: "no" }, "Cancel"))));
+      make("p", { class: "row" }, make("button", { value: "yes", class: "main", id: "sure-yes" }, yes), make("button", { value: "no", autofocus: true }, "Cancel"))));
   dialog.addEventListener("close", () => {
     dialog.remove();
     resolve(dialog.returnValue === "yes");

@@ -38,9 +38,11 @@ const tell = (about) => {
   at("about").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   at("backup-command").textContent = about.backup;
   at("backup-here").hidden = about.on_server;
-  at("backup-about").textContent = about.on_server
-    ? "The store is on a server, which makes its own copies:"
-    : `One file: the store's database, with the prompts, all votes with the names of their raters, and the jobs, made while others go on judging. Not in it are the images (copy the folder ${images} too), the list of raters of this page with their links, the chosen label policy, blind tests with their answers, and logs (copy ${folder} too, and keep that copy secret: its key makes the links). To go back to the copy, end the studio, remove ${store} with its -wal and -shm, and put the copy in its place. The same in a terminal:`;
+  say(at("backup-about"), about.on_server
+    ? "The store is on a server, which makes its own copies: the prompts, all votes with the names of their raters, and the jobs."
+    : "One file with the prompts, all votes with the names of their raters, and the jobs, made while others go on judging.");
+  say(at("backup-without"), `Not in it are the images: copy \`${images}\` too. Nor are the list of raters and their links, the chosen label policy, blind tests with their answers, and logs: copy \`${folder}\`, and keep that copy secret, since its key makes the links.`);
+  say(at("backup-back"), about.on_server ? "In a terminal:" : `To go back to the copy, end the studio, remove \`${store}\` with its -wal and -shm, and put the copy in its place. The same copy in a terminal:`);
 };
 
 get("label-policies").then(draw).catch((error) => { say(at("policy-problem"), error.message); });

@@ -349,7 +349,8 @@ def test_the_studio_names_its_buttons_where_a_command_names_what_to_type(client:
 
 def test_no_sentence_of_a_training_keeps_what_a_button_does() -> None:
     lines = (Path(__file__).parents[1] / "sentences.txt").read_text(encoding="utf-8").splitlines()
-    known = [line for line in lines if re.search(r"--resume\b(?! --set| out )|SIGUSR", line)]
+    said = [line for line in lines if "\\" not in line]  # and no patterns
+    known = [line for line in said if re.search(r"--resume\b(?! --set| out )|SIGUSR", line)]
     assert len(known) > 10
     assert [line for line in map(in_studio, known) if "--resume" in line or "SIGUSR" in line] == []
 

@@ -174,3 +174,12 @@ def test_places_compare_by_place_and_then_by_image(site: Site) -> None:
     assert places == sorted(places)
     after = next_images(site.store, "ann", 12, after=Place(*places[3]))
     assert [image.id for _, image in after] == [image.id for _, image in images[4:]]
+
+
+def test_the_owner_sees_how_many_jobs_are_at_work(client_of: Clients) -> None:
+    owner = client_of()
+    numbers = [owner.post("/api/v1/jobs/generate", json={"prompts": [words]}).json()["id"] for words in ("a", "b")]
+    assert owner.get("/api/v1/counts").json()["jobs"] == 2
+    assert client_of("ben").get("/api/v1/counts").json()["jobs"] == 0
+    owner.post(f"/api/v1/jobs/{numbers[0]}/stop", json={})
+    assert owner.get("/api/v1/counts").json()["jobs"] == 1

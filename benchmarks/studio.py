@@ -1,4 +1,4 @@
-"""Measure the studio on a large store: pages of the API, the first thumbnails, and a key until its vote is stored.
+"""Measure the studio: its start, and on a large store pages of the API, the first thumbnails, and a key to its vote.
 
     python -m benchmarks.studio --images 100000
 
@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ SIDE, AT_ONCE = 64, 1000
 VOTES_EACH, RATERS = 2, 3
 REQUESTS = 30
 KEYS = 200
+STARTS = 5
 FIRST = 12  # thumbnails that fill the first window
 WATCH = f"""
 new MutationObserver(() => {{
@@ -150,6 +152,19 @@ def _keys(page: Any, likes: Path) -> dict[str, float]:
     return {"median_ms": statistics.median(taken), "p99_ms": cuts[98], "keys": KEYS}
 
 
+def measure_starts(likes: Path) -> dict[str, float]:
+    """Return the times from the command to the first page, on a new store, in milliseconds."""
+    from running import Studio
+
+    taken = []
+    for _ in range(STARTS):
+        begin = time.perf_counter()
+        with Studio(likes) as studio:
+            urllib.request.urlopen(studio.link).read()
+            taken.append(1000 * (time.perf_counter() - begin))
+    return {"median_ms": statistics.median(taken), "max_ms": max(taken)}
+
+
 def measure(images: int) -> dict[str, Any]:
     """Return all results on a number of images."""
     import psutil
@@ -160,9 +175,11 @@ def measure(images: int) -> dict[str, Any]:
         likes = Path(folder) / "likes"
         make_store(likes, images)
         print(f"{images:,} images are stored", file=sys.stderr)
+        start = measure_starts(Path(folder) / "empty")
         with Studio(likes) as studio:
             process = psutil.Process(studio.pid)
-            result: dict[str, Any] = {"images": images, "memory at the start": {"mb": process.memory_info().rss / 1e6}}
+            result: dict[str, Any] = {"images": images, "start, until the first page is there": start}
+            result["memory at the start"] = {"mb": process.memory_info().rss / 1e6}
             result |= measure_pages(studio.link, likes) if CHROMIUM else {}
             result |= measure_api(studio.link, images)
             result["memory at the end"] = {"mb": process.memory_info().rss / 1e6}

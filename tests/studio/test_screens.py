@@ -115,6 +115,11 @@ STATES = {
         "document.getElementById('upload').open",
     ),
     "import": ("/images#import", "true", "document.querySelector('.folder')"),
+    "more": (
+        "/settings",
+        "document.getElementById('rail-more').click()",
+        "document.querySelector('[aria-expanded=true]')",
+    ),
 }
 
 READY = {
@@ -193,6 +198,30 @@ def assert_for_everybody(page: Page, studio: Studio) -> None:
     assert page.value("document.documentElement.scrollWidth <= innerWidth")
     ends = "[...document.querySelectorAll('.rail a')].map((link) => link.getBoundingClientRect().right)"
     assert page.value(f"Math.max(...{ends}) <= innerWidth")  # nothing of the rail is cut off
+    page.close()
+
+
+def test_a_telephone_shows_the_pages_without_room_under_more(studio: Studio, browser: Browser) -> None:
+    page = signed_in(browser, studio.link, "/judge", 390)
+    shown = "[...document.querySelectorAll('.rail a[href], #rail-more')].filter((one) => one.offsetParent)"
+    words = f"{shown}.map((one) => one.textContent.trim())"
+    few = ["Home", "Generate", "Images", "Judge", "Train", "More"]
+    assert page.value(words) == few
+    assert page.value(f"Math.min(...{shown}.map((one) => one.offsetHeight)) >= 44")  # room for a thumb
+    for closing in ("document.querySelector('h1').click()", None):
+        page.click("#rail-more")
+        assert page.value(words) == [*few, "Compare", "Blind", "Export", "Settings"]
+        if closing:
+            page.value(closing)
+        else:
+            page.press("Escape")
+        assert page.value(words) == few
+    assert page.value("document.activeElement.id") == "rail-more"
+    page.click("#rail-more")
+    page.click("#rail-rest a[href='/export']")
+    page.wait_for("location.pathname === '/export' && Boolean(document.querySelector('#rail-more.holds'))")
+    page.resize(1100, 760)
+    assert page.value(words) == ["", *few[:-1], "Compare", "Blind", "Export", "Settings"]  # the brand first
     page.close()
 
 

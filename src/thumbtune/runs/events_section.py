@@ -1,19 +1,24 @@
-"""The section of a recipe on event logs: how the rows of the Parquet files that `likes` names are read."""
+"""The section of a recipe on event logs: how the rows of the Parquet files that `likes` names are read.
+
+The readers are imported when an option is given: every command imports this section, and they bring a database.
+"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.event_log.reading import EventReading
-from thumbtune.feedback.reading.columns import check_key, parse_map
-from thumbtune.feedback.reading.own_words import parse_map_label
 from thumbtune.runs import values
 from thumbtune.runs.recipe_sections import Section
 
+if TYPE_CHECKING:
+    from thumbtune.feedback.event_log.reading import EventReading
+
 
 def _columns(value: str | None) -> str | None:
+    from thumbtune.feedback.reading.columns import check_key, parse_map
+
     try:
         for key in parse_map(value) if value else ():
             check_key(key)
@@ -23,6 +28,8 @@ def _columns(value: str | None) -> str | None:
 
 
 def _words(value: str | None) -> str | None:
+    from thumbtune.feedback.reading.own_words import parse_map_label
+
     try:
         if value:
             parse_map_label(value)
@@ -52,8 +59,12 @@ class EventsSection(Section):
     prompt: str | None = Field(default=None, description="The prompt of an event log's rows without one.")
     split: str | None = Field(default=None, description="The split of an event log's files to read, as train.")
 
-    def reading(self) -> EventReading:
+    def reading(self) -> "EventReading":
         """Return these options as the log takes them."""
+        from thumbtune.feedback.event_log.reading import EventReading
+        from thumbtune.feedback.reading.columns import parse_map
+        from thumbtune.feedback.reading.own_words import parse_map_label
+
         return EventReading(
             columns=parse_map(self.map) if self.map else {},
             words=parse_map_label(self.map_label) if self.map_label else {},

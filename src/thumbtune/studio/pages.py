@@ -45,6 +45,7 @@ PAGES = (
     Page("export", "/export", "Export"),
     Page("settings", "/settings", "Settings", for_raters=True),
 )
+ON_A_TELEPHONE = 5  # pages of the rail that a telephone shows beside "More"
 PAGE_OF = {page.path: page for page in PAGES}
 
 router = APIRouter(include_in_schema=False)
@@ -70,7 +71,8 @@ def _show(request: Request, site: Studio, person: Anybody) -> Response:
     if not (page.for_raters or person.is_owner):
         return RedirectResponse("/judge", 303)
     likes = quote(name_of(site.likes))
-    given = {"rail": _rail(person), "person": person, "site": site, "likes": likes, "rater": quote(person.rater)}
+    rail = {"rail": _rail(person), "on_a_telephone": ON_A_TELEPHONE}
+    given = rail | {"person": person, "site": site, "likes": likes, "rater": quote(person.rater)}
     return render(request, page.name, page=page, upload_megabytes=MAX_UPLOAD_BYTES // 1_000_000, **given)
 
 

@@ -2,6 +2,7 @@
 
 import { get, onLink } from "./api.js";
 import { onRefused, onWaiting } from "./outbox.js";
+import "./rail.js";
 import "./votes.js"; // which sends what waits, on every page
 import { say } from "./element.js";
 

@@ -236,6 +236,14 @@ def test_no_page_has_a_script_or_style_in_it() -> None:
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|https?://", text), file.name
 
 
+def test_no_script_makes_elements_of_texts() -> None:
+    files = sorted(Path(str(resources.files("thumbtune.studio").joinpath("static"))).glob("*.js"))
+    assert len(files) > 30
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(", text), file.name
+
+
 def test_colours_alone_tell_nothing(studio: Studio, browser: Browser) -> None:
     page = signed_in(browser, studio.link, "/judge")
     for kind, mark in (("like", "♥"), ("dislike", "✕")):

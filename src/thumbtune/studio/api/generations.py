@@ -10,7 +10,7 @@ from thumbtune.feedback.store.tables import now
 from thumbtune.feedback.store.votes import check_text
 from thumbtune.sides import PIPELINE_UNIT, check_size
 from thumbtune.studio.api.jobs import JobView, Name, Plan, Text, added, refuse_missing
-from thumbtune.studio.api.prompts import base_of, notes_on, prompts_of, questions_on
+from thumbtune.studio.api.prompts import notes_on, prompts_of, questions_on
 from thumbtune.studio.jobs.commands import IMAGES, checked_model, checked_name, copied
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
@@ -43,6 +43,8 @@ def generate(site: Studio, person: Owner, body: GenerateRequest) -> JobView:
 @router.post("/jobs/generate/check")
 def check_generation(site: Studio, person: Owner, body: GenerateRequest) -> Plan:
     """Check what is to be generated, and return the command that does the same, and what to ask before."""
+    from thumbtune.studio.recipe_form import base_of  # at the first request, so that a start is quick
+
     folder, arguments = generation(site, body)
     place = place_of(site)
     model = body.model if body.run is None else base_of(place.run(body.run))

@@ -1,7 +1,6 @@
 """Prompts of a form, a line each: each counts once, and words that the bundled model does not know are told."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.feedback.store.votes import check_text
@@ -46,17 +45,6 @@ def questions_on(prompts: Sequence[str], model: str | None) -> list[str]:
     """
     asked = unknown_note(lines_of(prompts)) if model in (None, MODEL) else None
     return [asked] if asked else []
-
-
-def base_of(run: Path) -> str:
-    """Return the base model of a run, as its recipe names it.
-
-    Raises:
-        ThumbtuneError: its recipe cannot be read.
-    """
-    from thumbtune.runs.recipe import read_recipe  # at the first request, so that a start is quick
-
-    return read_recipe(run / "recipe.yaml", []).model
 
 
 def _written(prompts: Sequence[str]) -> list[str]:

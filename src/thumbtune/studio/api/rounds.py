@@ -9,7 +9,7 @@ from thumbtune.errors import UsageError
 from thumbtune.feedback.store.jobs import has_prompts
 from thumbtune.files import write_text
 from thumbtune.studio.api.jobs import JobView, Name, Plan, added, refuse_missing, refuse_unfinished
-from thumbtune.studio.api.prompts import base_of, lines_of, notes_on, questions_on
+from thumbtune.studio.api.prompts import lines_of, notes_on, questions_on
 from thumbtune.studio.jobs.commands import FRESH, IMAGES, RUNS, checked_name, copied
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
@@ -49,6 +49,8 @@ def start(site: Studio, person: Owner, body: RoundRequest) -> JobView:
 @router.post("/jobs/round/check")
 def check(site: Studio, person: Owner, body: RoundRequest) -> Plan:
     """Check what is to be generated, and return the command that does the same, and what to ask before."""
+    from thumbtune.studio.recipe_form import base_of
+
     folder, arguments = _round(site, body)
     place = place_of(site)
     return Plan(

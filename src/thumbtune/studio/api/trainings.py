@@ -50,9 +50,10 @@ def train(site: Studio, person: Owner, body: TrainRequest) -> JobView:
 def check(site: Studio, person: Owner, body: TrainRequest) -> Plan:
     """Check the settings of a training; return the command and the recipe that do the same, and what to ask before."""
     from thumbtune.studio.jobs.pace import question_of
+    from thumbtune.studio.recipe_form import usual_steps, work_in, work_of
 
     recipe = _checked(site, body)
-    asked = question_of(recipe, place_of(site).root / RUNS)
+    asked = question_of(work_of(recipe), usual_steps(recipe.model), place_of(site).root / RUNS, work_in)
     return _plan(site, body, recipe, questions=[asked] if asked else [])
 
 

@@ -57,7 +57,7 @@ def test_each_operation_says_what_it_does() -> None:
 def test_no_request_ends_in_a_failure_of_the_server(
     tmp_path: Path, examples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thumbtune.studio.api.jobs.estimate", lambda queue, words: list(words))  # which loads a model
+    monkeypatch.setattr("thumbtune.studio.api.trainings.estimate", lambda queue, words: [*words])  # which loads a model
     monkeypatch.setattr("thumbtune.studio.checkup._run", lambda folder: "ok   Python")  # which loads torch
     fill(tmp_path / "likes", 6)
     (tmp_path / "root" / "pictures").mkdir(parents=True)

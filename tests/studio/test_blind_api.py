@@ -80,6 +80,33 @@ def test_an_undo_does_not_free_a_prompt_of_the_rule(site: Site, client_of: Clien
     assert told["command"].endswith(" --keep-careless")  # the rule counts all raters
 
 
+def test_a_clock_that_is_set_back_changes_no_order_of_arrival(
+    site: Site, client_of: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert site.root is not None
+    a_duel(site.root / "duel", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    made = client_of().post("/api/v1/blind", json={"source": source["id"], "stop": "sequential", "repeats": 0}).json()
+    test, clock = made["id"], ["2026-05-01T12:00:00+00:00"]
+    monkeypatch.setattr("thumbtune.studio.blind.sitting._now", lambda: clock[-1])
+    for_b = [(one.id, "left" if one.left == "b" else "right") for one in study_of(site, test).trials]
+    send(client_of(), test, answer(for_b[0][0], "right" if for_b[0][1] == "left" else "left"))  # for A
+    for number, pair in enumerate(for_b[1:9]):
+        clock.append(f"2026-05-01T11:00:0{number}+00:00")  # an hour back, and then on
+        send(client_of("ben"), test, answer(*pair))
+    # in the order of arrival A has the first of nine, and E is 5.7; by the clock, eight of eight came first: 28.4
+    assert client_of().get(f"/api/v1/blind/{test}/trials").json()["ended"] is False
+    times = {
+        json.loads(file.read_text())["rater"]: [one["at"] for one in json.loads(file.read_text())["arrivals"]]
+        for file in find_test(site.folder, test).answers.iterdir()
+    }
+    assert times["ann"] == ["2026-05-01T12:00:00+00:00"]
+    assert times["ben"] == [f"2026-05-01T12:00:00.{number:06}+00:00" for number in range(1, 9)]
+    clock.append("2026-05-01T12:30:00+00:00")
+    send(client_of("ben"), test, answer(*for_b[9]))
+    assert clock[-1] in "".join(file.read_text() for file in find_test(site.folder, test).answers.iterdir())
+
+
 def test_a_file_of_before_gets_arrivals_when_an_answer_comes(site: Site, client_of: Clients, test_id: str) -> None:
     one, two = (answer(trial["id"]) for trial in next_of(client_of(), test_id, 2))
     send(client_of(), test_id, one)

@@ -94,7 +94,8 @@ def test_a_test_from_the_form_to_the_result(studio: Studio, browser: Browser, tm
     ann.click("#tests button")
     ann.click("#sure-yes")
     ann.wait_for("!document.getElementById('result').hidden")
-    assert "B (tuned) is preferred in 9" in ann.value("document.getElementById('preferred').textContent")
+    assert ann.value("document.getElementById('preferred').textContent") == "tuned is preferred to base"
+    assert "B (tuned) is preferred in 9" in ann.value("document.getElementById('finding').textContent")
     assert len(list((tmp_path / "duel" / "blind").glob(f"{study.id}.*"))) == 3
     assert ann.complaints == []
     base = studio.link.split("/welcome", maxsplit=1)[0]
@@ -144,6 +145,7 @@ def test_a_rater_sees_pairs_and_neither_names_nor_results(studio: Studio, browse
         "/",
         "/judge",
         "/blind",
+        "/settings",
     ]
     ben.value("document.getElementById('choose-right').click()")  # too quick: nobody can have looked
     assert ben.value(SHOWN) == order_for(study, "ben")[0].id

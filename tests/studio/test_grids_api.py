@@ -59,7 +59,7 @@ def test_a_grid_becomes_a_job_with_its_command(client: TestClient, site: Site, r
         ({"checkpoints": [15]}, (404, "compare-no-checkpoint")),
         ({"checkpoints": [10, 20], "strengths": [1]}, (400, "compare-one-lora")),
         ({"prompts": [" "]}, (400, "job-no-prompt")),
-        ({"prompts": ["a"] * 50, "seeds": 16}, (400, "compare-too-many")),
+        ({"prompts": [f"a {n}" for n in range(50)], "seeds": 16}, (400, "compare-too-many")),
         ({"strengths": [11]}, (422, "studio-invalid")),
         ({"checkpoints": [0]}, (422, "studio-invalid")),
     ],

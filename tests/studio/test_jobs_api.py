@@ -1,6 +1,7 @@
 """The API of jobs, runs and recipes, without processes: what is asked for, refused, and told."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from made_runs import a_run, evaluate
 from studio_store import Clients, png
 
 from thumbtune.feedback.store import jobs as rows
-from thumbtune.runs.recipe import Recipe, write_recipe
+from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 from thumbtune.runs.to_store import stored
+from thumbtune.sides import PIPELINE_UNIT
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.jobs.work import queue_of
-from thumbtune.studio.recipe_form import options_of, preset_settings, text_of
+from thumbtune.studio.recipe_form import PRESETS, PresetName, options_of, preset_settings, text_of
 from thumbtune.studio.site import Site
 
 JOBS = "/api/v1/jobs"
@@ -72,6 +75,108 @@ def test_a_training_is_checked_before_it_waits(client: TestClient, site: Site) -
     answer = client.post(f"{JOBS}/train", json=body)
     assert (answer.status_code, answer.json()["total"]) == (201, 4)
     assert code_of(client.post(f"{JOBS}/train", json=body)) == (409, "job-busy")
+
+
+def test_prompts_count_once_and_unknown_words_are_asked_about(client: TestClient, site: Site) -> None:
+    body = {"prompts": ["a red  apple", "a red apple", "a zebrafish", " ", "a red apple"], "per_prompt": 2}
+    plan = client.post(f"{JOBS}/generate/check", json=body).json()
+    assert plan["notes"] == ["2 doubled prompts left out: each prompt counts once."]
+    (asked,) = plan["questions"]
+    assert asked.startswith("Of 2 prompts, 1 has words that tiny-emoji-64 does not know (zebrafish)")
+    assert plan["command"].endswith("-- 'a red apple' 'a zebrafish'")
+    assert client.post(f"{JOBS}/generate", json=body).json()["total"] == 4
+    known = client.post(f"{JOBS}/generate/check", json={"prompts": ["a red apple"]}).json()
+    assert known["notes"] == known["questions"] == []
+    other = client.post(f"{JOBS}/generate/check", json={"prompts": ["a zebrafish"], "model": "owner/name"}).json()
+    assert other["questions"] == []  # of other models nobody knows the words
+    assert site.root is not None
+    a_run(site.root)
+    ours = client.post(f"{JOBS}/generate/check", json={"prompts": ["a zebrafish"], "run": "first"}).json()
+    assert "zebrafish" in ours["questions"][0]  # a run of the bundled model
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "part"),
+    [
+        ("100", "size-not-multiple", "take 96x96 or 104x104"),
+        ("64x100", "size-not-multiple", "The size of the images is 64x100"),
+        ("4", "job-bad-size", "from 8 to 8192"),
+        ("9000x64", "job-bad-size", "from 8 to 8192"),
+        ("64", None, ""),
+        ("96x64", None, ""),
+    ],
+)
+def test_a_size_that_no_model_draws_is_refused_before_the_job(
+    client: TestClient, size: str, code: str | None, part: str
+) -> None:
+    from thumbtune.models.sizes import drawn_unit
+
+    assert drawn_unit(8) == PIPELINE_UNIT  # of the bundled model, so that all that it refuses is refused here
+    for path in ("generate/check", "generate"):
+        answer = client.post(f"{JOBS}/{path}", json={"prompts": ["a red apple"], "size": size})
+        if code is None:
+            assert answer.status_code in (200, 201)
+        else:
+            assert code_of(answer) == (400, code) and part in answer.json()["error"]["message"]
+    assert len(client.get(JOBS).json()) == (code is None)
+
+
+def question(client: TestClient, **settings: str) -> str:
+    body = {"name": "new", "settings": {key.replace("_", ".", 1): value for key, value in settings.items()}}
+    return " ".join(client.post(f"{JOBS}/train/check", json=body).json()["questions"])
+
+
+def test_a_training_of_hours_is_asked_about(client: TestClient, site: Site) -> None:
+    assert question(client) == question(client, train_steps="500") == ""  # ten times the model's default
+    many = question(client, train_steps="1e9")
+    assert many.startswith("1,000,000,000 steps are 20,000,000 times the 50 that this model usually takes")
+    assert "Estimate time and memory" in many
+    assert site.root is not None
+    a_run(site.root)  # with steps of 0.3 s
+    assert question(client, train_steps="11999") == "" != question(client, train_steps="12001")  # an hour
+    told = question(client, train_steps="24000")
+    assert told == "24,000 steps take about 2 h: a step takes 0.3 s, as the last ones of the run first tell."
+    assert "4 h" in question(client, train_steps="24000", train_batch="64")  # twice the images of a step
+    assert question(client, train_steps="24000", train_size="128").startswith("24,000 steps are 480 times the 50")
+    assert client.get(JOBS).json() == []
+
+
+def test_a_run_of_very_many_steps_still_tells_them(client: TestClient, site: Site) -> None:
+    assert site.root is not None
+    run = site.root / "runs" / "long"
+    run.mkdir(parents=True)
+    write_recipe(Recipe.model_validate({"train": {"steps": 10**9}}), run / "recipe.yaml")
+    assert client.get("/api/v1/runs").json()[0]["steps"] == 10**9
+
+
+def test_a_round_needs_a_prompt_and_takes_each_once(client: TestClient, site: Site) -> None:
+    assert site.root is not None
+    a_run(site.root)
+    body = {"run": "first", "prompts": ["a zebrafish", "a zebrafish", "a red apple"]}
+    plan = client.post(f"{JOBS}/round/check", json=body).json()
+    assert plan["notes"] == ["1 doubled prompt left out: each prompt counts once."]
+    assert plan["questions"][0].startswith("Of 2 prompts, 1 has words that tiny-emoji-64 does not know (zebrafish)")
+    told = client.post(f"{JOBS}/round", json=body).json()
+    fresh = site.root / "images" / told["name"] / "fresh.txt"
+    assert fresh.read_text() == "a zebrafish\na red apple\n"
+    assert client.post(f"{JOBS}/round/check", json={"run": "first"}).status_code == 200  # the prompts of the store
+
+
+def test_a_round_without_any_prompt_is_refused(tmp_path: Path) -> None:
+    from thumbtune.studio.app import make_app
+    from thumbtune.studio.site import open_site
+
+    (tmp_path / "root").mkdir()
+    a_run(tmp_path / "root")
+    site = open_site(str(tmp_path / "likes"), root=tmp_path / "root")
+    token = {"authorization": f"Bearer {site.access.token_of(site.owner)}"}
+    with site.store, TestClient(make_app(site), base_url="http://127.0.0.1:8421", headers=token) as client:
+        for path in ("round/check", "round"):
+            assert code_of(client.post(f"{JOBS}/{path}", json={"run": "first", "prompts": [" "]})) == (
+                400,
+                "round-no-prompt",
+            )
+        assert client.post(f"{JOBS}/round/check", json={"run": "first", "prompts": ["a key"]}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -205,17 +310,49 @@ def test_the_form_has_every_option_of_a_recipe_but_the_store(client: TestClient)
 
 
 def test_defaults_and_presets_are_texts_that_a_recipe_takes() -> None:
-    from thumbtune.runs.recipe import read_recipe
-
     recipe = Recipe()
     given = [f"{option.key}={option.default}" for option in options_of(recipe)]
     assert read_recipe(None, given) == recipe
-    assert preset_settings("standard", recipe) == {"train.sample_every": "12"}
+    assert preset_settings("standard", recipe) == {"train.sample_every": "12", "train.checkpoint_every": "25"}
     quick = preset_settings("quick", recipe)
     assert quick["train.steps"] == "25" and "train.lr" not in quick
     careful = read_recipe(None, [f"{key}={value}" for key, value in preset_settings("careful", recipe).items()])
     assert (careful.train.steps, careful.train.lr, careful.train.validate_every) == (100, 2.5e-4, 10)
     assert text_of(["a", "b"]) == "[a, b]"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 50, 500, 10_000])
+def test_a_preset_keeps_a_checkpoint_half_way(preset: PresetName, steps: int) -> None:
+    recipe = Recipe.model_validate({"train": {"steps": steps}})
+    train = read_recipe(None, [f"{key}={value}" for key, value in preset_settings(preset, recipe).items()]).train
+    taken = train.steps if "train.steps" in preset_settings(preset, recipe) else steps
+    kept = range(train.checkpoint_every, taken, train.checkpoint_every)  # but for that of the end
+    assert len(kept) >= 1 or taken == 1
+
+
+def test_the_studio_names_its_buttons_where_a_command_names_what_to_type(client: TestClient, site: Site) -> None:
+    asked = "A checkpoint of step 5 was saved, as SIGUSR1 asked; training continues."
+    stopped = "Stopped after step 5 of 40; a checkpoint was saved: the same command with --resume continues from it."
+    number = client.post(f"{JOBS}/train", json={"name": "second"}).json()["id"]
+    queue = queue_of(site)
+    assert rows.claim(site.store, number, queue.host)
+    queue.files(number).log.parent.mkdir(parents=True)
+    queue.files(number).log.write_text(f"thumbtune: Note: {asked}\nthumbtune: {stopped}\n")
+    rows.end(site.store, number, "stopped", 130, stopped)
+    told = client.get(f"{JOBS}/{number}").json()["sentence"]
+    assert told == "Stopped after step 5 of 40; a checkpoint was saved: Resume continues from it."
+    events = client.get(f"{JOBS}/{number}/events").text
+    assert "as Save a checkpoint asked" in events and "SIGUSR1" not in events and "--resume" not in events
+    assert stopped in queue.files(number).log.read_text()  # the command keeps its words
+
+
+def test_no_sentence_of_a_training_keeps_what_a_button_does() -> None:
+    lines = (Path(__file__).parents[1] / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    said = [line for line in lines if "\\" not in line]  # and no patterns
+    known = [line for line in said if re.search(r"--resume\b(?! --set| out )|SIGUSR", line)]
+    assert len(known) > 10
+    assert [line for line in map(in_studio, known) if "--resume" in line or "SIGUSR" in line] == []
 
 
 def test_samples_are_files_of_the_run_alone(client: TestClient, site: Site) -> None:

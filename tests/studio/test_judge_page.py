@@ -1,5 +1,6 @@
 """Judge in a real browser: each vote is of the image that was on the screen, and none is lost or doubled."""
 
+import json
 import random
 import sqlite3
 import time
@@ -239,3 +240,80 @@ def test_the_wall(seat: Seat, judging: Opener) -> None:
     page.wait_for(f"{tiles}.length === 12 && {tiles}.every((one) => !one.dataset.kind)")
     kinds = Counter(kind for _, kind, *_ in seat.votes())
     assert kinds == {"like": 2, "dislike": 10, "skip": 1, "undo": 1}
+
+
+def test_a_second_tab_shows_no_image_that_the_first_one_judged(seat: Seat, judging: Opener, browser: Browser) -> None:
+    one = judging(seat.link)
+    other = browser.page(1100, 800)
+    other.open(one.value("location.href"))
+    other.wait_for(READY)
+    seen = []
+    for turn, page in enumerate((one, other, one, one, other, other)):
+        key = "ArrowRight" if turn % 2 else "ArrowLeft"
+        shown = page.value(ON_SCREEN)
+        for each in (one, other):  # both tabs look at the same image, and go on together
+            each.wait_for(f"{ON_SCREEN} === {json.dumps(shown)}")
+        seen.append((int(shown), LABELS[key]))
+        page.press(key)
+        for each in (one, other):
+            each.wait_for(f"{READY} && {ON_SCREEN} !== {json.dumps(shown)}")
+    for page in (one, other):
+        page.wait_for(SENT)
+        page.wait_for("document.getElementById('likes').textContent === '3'")
+        assert page.value("document.getElementById('dislikes').textContent") == "3"
+    assert_stored(seat, seen)
+    one.press("u")  # the last vote, which the other tab gave
+    one.wait_for(f"{ON_SCREEN} === '{seen[-1][0]}'")
+    for page in (one, other):
+        page.wait_for(SENT)
+        page.wait_for("document.getElementById('likes').textContent === '2'")
+    one.press("ArrowLeft")
+    one.wait_for(SENT)
+    other.press("ArrowUp")  # looks back at what the first tab judged last
+    other.wait_for(f"{ON_SCREEN} === '{seen[-1][0]}'")
+    assert other.value("document.getElementById('earlier').textContent").startswith("Disliked before")
+    assert other.complaints == []
+    other.close()
+
+
+def test_a_wall_takes_over_the_verdicts_of_another_tab(seat: Seat, judging: Opener, browser: Browser) -> None:
+    wall = judging(seat.link)
+    wall.click("#mode-wall")
+    wall.wait_for("document.querySelectorAll('.tile').length === 12")
+    one = browser.page(1100, 800)
+    one.open(wall.value("location.href"))
+    one.wait_for(READY)
+    for _ in range(3):
+        one.press("ArrowRight")
+    wall.wait_for("document.querySelectorAll('.tile[data-kind=like]').length === 3")
+    assert wall.value("document.getElementById('wall-open').textContent") == "9 not judged"
+    one.press("u")
+    wall.wait_for("document.getElementById('wall-open').textContent === '10 not judged'")
+    browser.call("Page.bringToFront", wall.session)  # a hidden tab closes no dialog
+    wall.click("#wall-rest")
+    wall.wait_for("document.getElementById('wall-sure').open")
+    assert "10 images" in wall.value("document.getElementById('wall-count').textContent")
+    wall.click("#wall-sure button[value='yes']")
+    wall.wait_for("document.getElementById('wall-open').textContent === 'All judged'")
+    for page in (wall, one):
+        page.wait_for(SENT)
+    votes = [kind for _, kind, undoes, _ in seat.votes() if undoes is None and kind in LABELS.values()]
+    assert Counter(votes) == {"like": 3, "dislike": 10}  # a like was taken back: no image has two votes that count
+    one.close()
+
+
+def test_the_title_tells_the_page_what_is_left_and_a_lost_link(browser: Browser, tmp_path: Path) -> None:
+    fill(tmp_path / "likes", 3)
+    with Studio(tmp_path / "likes") as studio:
+        page = signed_in(browser, studio.link, "/judge")
+        page.wait_for("document.title === 'Judge · 3 left · Thumbtune'")
+        page.wait_for(READY)
+        page.press("ArrowRight")
+        page.wait_for("document.title === 'Judge · 2 left · Thumbtune'")
+        page.wait_for(SENT)
+        studio.kill()
+        page.press("ArrowRight")
+        page.wait_for("document.title === 'Offline · Judge · 1 left · Thumbtune'")
+        studio.start()
+        page.wait_for("document.title === 'Judge · 1 left · Thumbtune'")
+        page.close()

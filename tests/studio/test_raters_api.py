@@ -50,7 +50,11 @@ def test_an_added_rater_judges_and_is_told_apart_from_the_named_ones(client_of: 
     _, token = added(owner, "  eve ")
     eve = with_token(site, token)
     assert eve.get("/api/v1/me").json()["rater"] == "eve" and eve.get("/api/v1/me").json()["role"] == "rater"
-    assert eve.get("/api/v1/raters").status_code == 403 and eve.get("/settings").headers["location"] == "/judge"
+    assert eve.get("/api/v1/raters").status_code == 403 and eve.get("/train").headers["location"] == "/judge"
+    mine = eve.get("/settings").text  # their keys and theme, and nothing of the owner's
+    assert 'id="keys-one"' in mine and 'id="theme"' in mine and owner.get("/settings").text.count('class="card"') == 6
+    assert mine.count('class="card"') == 2 and not any(part in mine for part in ("policies", "backup", "Add a rater"))
+    assert eve.get("/api/v1/about").status_code == eve.get("/api/v1/label-policies").status_code == 403
     listed = [(each["name"], each["role"], each["named"]) for each in owner.get("/api/v1/raters").json()]
     assert listed == [("ann", "owner", "command"), ("ben", "rater", "command"), ("eve", "rater", "page")]
 
@@ -128,7 +132,8 @@ def test_the_owner_who_makes_a_new_link_stays_signed_in(site: Site) -> None:
         (" ann ", 409, "studio-rater-twice"),
         ("  ", 400, "studio-bad-rater"),
         ("a\nb", 400, "studio-bad-rater"),
-        ("x" * 61, 422, "studio-invalid"),
+        ("x" * 61, 400, "studio-bad-rater"),
+        ("x" * 10_001, 422, "studio-invalid"),
     ],
 )
 def test_names_that_cannot_be_added(client_of: Clients, site: Site, name: str, status: int, code: str) -> None:

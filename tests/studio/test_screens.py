@@ -62,6 +62,13 @@ STATES = {
         "document.querySelector('#form details').open = true",
         "document.querySelectorAll('.option').length > 50 && document.querySelector('#runs article')",
     ),
+    "question": (
+        "/train",
+        "document.getElementById('option-train.steps').value = '1e9'; "
+        "document.getElementById('option-train.steps').dispatchEvent(new Event('change')); "
+        "document.getElementById('start').click()",
+        "document.getElementById('sure') && document.getElementById('sure').open",
+    ),
     "run": ("/train#run=first", "true", "document.querySelectorAll('#samples img').length === 3"),
     "round": (
         "/train#run=first",
@@ -119,6 +126,7 @@ READY = {
     "two": "document.getElementById('source').options.length > 1",
     "strengths": "document.querySelectorAll('#grid img').length === 5",
     "round": "Boolean(document.querySelector('#run-actions button'))",
+    "question": "document.querySelectorAll('.option').length > 50",
     "/images": "document.querySelectorAll('.tile').length",
     "/judge": "document.getElementById('frame').dataset.image",
     "/blind": "document.querySelectorAll('#tests article').length",
@@ -136,7 +144,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     compare(folder / "root")
     shutil.copytree(folder / "root" / "runs" / "first", folder / "root" / "runs" / "second")
     blind_tests(folder / "likes", folder / "root")
-    with Studio(folder / "likes", None, "--root", str(folder / "root")) as running:
+    with Studio(folder / "likes", None, "--root", str(folder / "root"), "--rater", "me", "--rater", "ben") as running:
         yield running
 
 
@@ -158,12 +166,25 @@ def test_a_screen_is_for_everybody_and_asks_nobody_else(
 ) -> None:
     page = signed_in(browser, studio.link, STATES[state][0], width, dark)
     brought(page, state)
+    assert_for_everybody(page, studio)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1100, True), (390, False)])
+def test_a_raters_settings_are_for_everybody(studio: Studio, browser: Browser, width: int, dark: bool) -> None:
+    page = signed_in(browser, studio.links[1], "/settings", width, dark)
+    page.wait_for("document.querySelectorAll('#keys-wall button').length > 3")
+    assert_for_everybody(page, studio)
+
+
+def assert_for_everybody(page: Page, studio: Studio) -> None:
     # in a world of its own: the page's policy lets no script in
-    frame = browser.call("Page.getFrameTree", page.session)["frameTree"]["frame"]["id"]
-    world = browser.call("Page.createIsolatedWorld", page.session, frameId=frame, worldName="axe")["executionContextId"]
+    frame = page.browser.call("Page.getFrameTree", page.session)["frameTree"]["frame"]["id"]
+    world = page.browser.call("Page.createIsolatedWorld", page.session, frameId=frame, worldName="axe")[
+        "executionContextId"
+    ]
 
     def run(script: str) -> object:
-        told = browser.call(
+        told = page.browser.call(
             "Runtime.evaluate", page.session, expression=script, contextId=world, awaitPromise=True, returnByValue=True
         )
         assert "exceptionDetails" not in told, told
@@ -213,6 +234,14 @@ def test_no_page_has_a_script_or_style_in_it() -> None:
     for file in Path(str(resources.files("thumbtune.studio").joinpath("templates"))).glob("*.j2"):
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|https?://", text), file.name
+
+
+def test_no_script_makes_elements_of_texts() -> None:
+    files = sorted(Path(str(resources.files("thumbtune.studio").joinpath("static"))).glob("*.js"))
+    assert len(files) > 30
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(", text), file.name
 
 
 def test_colours_alone_tell_nothing(studio: Studio, browser: Browser) -> None:

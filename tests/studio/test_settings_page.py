@@ -152,4 +152,63 @@ def test_train_begins_with_the_policy_that_was_chosen(studio: Studio, browser: B
     at(page, "/train")
     page.wait_for("Boolean(document.getElementById('first-label_policy'))")
     assert page.value("document.getElementById('first-label_policy').value") == "unanimous"
-    assert page.value("document.getElementById('changed').textContent").startswith("2 ")  # and the preset's samples
+    assert page.value("document.getElementById('changed').textContent").startswith("3 ")  # and two of the preset
+
+
+def test_a_name_that_is_too_long_is_refused_and_not_cut(studio: Studio, browser: Browser) -> None:
+    page = settings(browser, studio)
+    page.value(f"void (document.getElementById('name').value = '{'x' * 75}')")
+    page.value("document.getElementById('name').focus()")
+    page.press("x")  # the 76th: a field that cuts takes no more
+    page.click("#add button")
+    told = page.wait_for("document.getElementById('raters-problem').textContent")
+    assert told == "A text of 76 characters cannot be a rater's name; give 1 to 60 printable characters."
+    assert page.value("document.querySelectorAll('#raters li').length") == 1
+    assert len(page.value("document.getElementById('name').value")) == 76  # to be shortened
+
+
+def test_a_dialog_shows_code_and_no_backticks(studio: Studio, browser: Browser) -> None:
+    page = settings(browser, studio)
+    page.value("void (document.getElementById('name').value = 'dan')")
+    page.click("#add button")
+    page.wait_for("document.querySelectorAll('#raters li').length === 2")
+    page.click("#raters li:nth-child(2) .actions button:last-child")
+    page.wait_for("document.getElementById('sure').open")
+    assert "`" not in page.value("document.getElementById('sure').textContent")
+    assert page.value("document.querySelector('#sure code').textContent") == "thumbtune likes erase"
+    page.press("Escape")
+    page.wait_for("!document.getElementById('sure')")
+    assert page.value("document.querySelectorAll('#raters li').length") == 2
+    page.click("#raters li:nth-child(2) .actions button:last-child")
+    page.click("#sure-yes")
+    page.wait_for("document.querySelectorAll('#raters li').length === 1")
+
+
+def test_the_backup_says_what_it_holds(studio: Studio, browser: Browser) -> None:
+    page = settings(browser, studio)
+    kept = page.wait_for("document.getElementById('backup-about').textContent")
+    left_out = page.value("document.getElementById('backup-without').textContent")
+    assert "all votes with the names of their raters" in kept and "jobs" in kept
+    for part in ("the images", "the list of raters", "links", "label policy", "blind tests", "/likes/studio"):
+        assert part in left_out
+
+
+def test_a_rater_changes_their_own_keys_and_theme_and_an_open_judge_takes_them(
+    browser: Browser, tmp_path: Path
+) -> None:
+    fill(tmp_path / "likes", 12)
+    with Studio(tmp_path / "likes", None, "--rater", "ann", "--rater", "ben") as running:
+        judging = signed_in(browser, running.links[1], "/judge")
+        judging.wait_for("document.getElementById('frame').dataset.image")
+        page = browser.page(390, 844)
+        page.open(f"http://127.0.0.1:{running.port}/settings")
+        page.wait_for("document.querySelectorAll('#keys-one button').length > 10")
+        give(page, "like", "k")
+        judging.wait_for("document.querySelector('#like kbd').textContent === 'K'")
+        page.click("#theme-dark")
+        assert page.value("document.documentElement.dataset.theme") == "dark"
+        assert page.value("document.documentElement.scrollWidth <= innerWidth")
+        assert not [address for address in page.requests if "owner" in address or "raters" in address]
+        assert page.complaints == []
+        judging.press("k")
+        judging.wait_for("document.getElementById('likes').textContent === '1'")

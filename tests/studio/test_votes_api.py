@@ -70,7 +70,14 @@ def test_undo_and_vote_again(client_of: Clients, site: Site) -> None:
     send(client, first, {"undoes": first["id"]}, {"undoes": first["id"]}, again)
     assert [(record.kind, record.counts) for record in history(site.store, 1)] == [("dislike", False), ("like", True)]
     assert client.post(f"/api/v1/votes/{again['id']}/undo", json={}).json()["stored"]
-    assert client.get("/api/v1/counts").json() == {"images": 12, "likes": 0, "dislikes": 0, "skips": 0, "left": 12}
+    assert client.get("/api/v1/counts").json() == {
+        "images": 12,
+        "likes": 0,
+        "dislikes": 0,
+        "skips": 0,
+        "left": 12,
+        "jobs": 0,
+    }
 
 
 def test_the_time_of_a_vote_orders_it(client_of: Clients, site: Site) -> None:
@@ -167,3 +174,12 @@ def test_places_compare_by_place_and_then_by_image(site: Site) -> None:
     assert places == sorted(places)
     after = next_images(site.store, "ann", 12, after=Place(*places[3]))
     assert [image.id for _, image in after] == [image.id for _, image in images[4:]]
+
+
+def test_the_owner_sees_how_many_jobs_are_at_work(client_of: Clients) -> None:
+    owner = client_of()
+    numbers = [owner.post("/api/v1/jobs/generate", json={"prompts": [words]}).json()["id"] for words in ("a", "b")]
+    assert owner.get("/api/v1/counts").json()["jobs"] == 2
+    assert client_of("ben").get("/api/v1/counts").json()["jobs"] == 0
+    owner.post(f"/api/v1/jobs/{numbers[0]}/stop", json={})
+    assert owner.get("/api/v1/counts").json()["jobs"] == 1

@@ -16,6 +16,7 @@ from studio_store import fill, png
 
 from thumbtune.feedback.store.browsing import Query, list_images
 from thumbtune.feedback.store.store import Store
+from thumbtune.studio.jobs.wording import in_studio
 
 pytestmark = needs_chromium
 SMALL = {  # a training of a moment
@@ -86,7 +87,7 @@ def test_settings_are_searched_marked_and_copied(browser: Browser, studio: Studi
     assert page.value("document.getElementById('first-train.steps').value") == "25"
     fill_in(page, {"first-train.steps": "60"})
     assert page.value("document.getElementById('option-train.steps').value") == "60"
-    assert page.value("document.querySelectorAll('.differs:not([hidden])').length") == 5
+    assert page.value("document.querySelectorAll('.differs:not([hidden])').length") == 6
     page.value(
         "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async text => { window.copied = text; }}})"
     )
@@ -203,7 +204,8 @@ def test_events_that_are_cut_off_again_and_again_are_whole(browser: Browser, stu
             log += data if event["event"] == "log" else []
             ended = event["event"] == "end"
     assert told == list(range(1, 31))
-    assert log == (root / "likes" / "studio" / "jobs" / "1.log").read_text().splitlines()
+    written = (root / "likes" / "studio" / "jobs" / "1.log").read_text().splitlines()
+    assert log == [in_studio(line) for line in written]
 
 
 @pytest.mark.slow
@@ -296,6 +298,8 @@ def test_a_run_leads_to_the_next_round_and_its_results_are_taken_away(
     choose(page, "Next round")
     fill_in(page, {"next-per-prompt": "2", "next-limit": "2", "next-prompts": "a new dragon"})
     page.click("#next-start")
+    page.wait_for("document.getElementById('sure')?.open")  # the bundled model knows no dragon
+    page.click("#sure-yes")
     until(lambda: "Done" in page.value("document.getElementById('rounds').textContent"))
     made = unrated(root)
     assert sorted(prompt for prompt, *_ in made) == ["a new dragon"] * 2 + ["a red heart"] * 2

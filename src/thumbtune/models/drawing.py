@@ -18,7 +18,8 @@ from thumbtune.models.family import Family
 from thumbtune.models.half import computing
 from thumbtune.models.prompt_encoding import of_equal_length
 from thumbtune.models.protocol import PipelineModel, Sampler
-from thumbtune.models.sizes import check_longest, check_size, height_and_width
+from thumbtune.models.sizes import check_longest
+from thumbtune.sides import check_size, height_and_width
 
 MOST_WEIGHTS = 0.8  # of the memory of an accelerator: activations need the rest
 

@@ -32,9 +32,10 @@ from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 from thumbtune.models.schedulers import process_of
-from thumbtune.models.sizes import drawn_unit, height_and_width, longest_side
+from thumbtune.models.sizes import drawn_unit, longest_side
 from thumbtune.models.transformer_checks import check_channels, default_size
 from thumbtune.models.vae_settings import has_moments
+from thumbtune.sides import height_and_width
 
 LEVELS = ("block_out_channels", "encoder_block_out_channels", "dim_mult")  # of a VAE: each but one halves the sides
 

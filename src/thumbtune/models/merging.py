@@ -17,8 +17,8 @@ from thumbtune.models.lora_header import SPEC, base_facts, is_xl
 from thumbtune.models.model_options import V
 from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import check_shapes
-from thumbtune.models.sizes import height_and_width
 from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, has_moments
+from thumbtune.sides import height_and_width
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
 TYPES, HALVES = ("dtype", "torch_dtype"), ("float16", "bfloat16")  # of transformers' settings, of today and before

@@ -15,8 +15,8 @@ from thumbtune.models.family import Family
 from thumbtune.models.noise_levels import NoiseLevels
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.sides import Size
 
-Size = int | tuple[int, int]  # pixels: of both sides, or (height, width)
 # a network's inputs besides the noisy latents; every tensor has one row per image
 Condition = dict[str, Float[Tensor, "b *rest"]]
 

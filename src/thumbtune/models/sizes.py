@@ -1,48 +1,14 @@
-"""Sizes of images in pixels: as people write them, as pipelines draw them, and as a model's settings say them."""
+"""Sizes of images in pixels, as pipelines draw them and as a model's settings say them."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.models.protocol import Size
+from thumbtune.sides import PIPELINE_UNIT, Size, height_and_width, size_text
 
 Config = Mapping[str, Any]
-PIPELINE_UNIT = 8
 UNET, VAE = "unet", "vae"
-
-
-def height_and_width(size: Size) -> tuple[int, int]:
-    """Return the two sides of a size in pixels."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def size_text(size: Size) -> str:
-    """Return a size as people write it, width first.
-
-    >>> size_text(512), size_text((512, 768))
-    ('512x512', '768x512')
-    """
-    height, width = height_and_width(size)
-    return f"{width}x{height}"
-
-
-def check_size(size: Size, unit: int, what: str) -> None:
-    """Refuse a size whose sides are no multiples of a unit; `what` begins the sentence.
-
-    Raises:
-        UsageError: it names the nearest sizes that can be used.
-    """
-    sides = height_and_width(size)
-    if not any(side % unit for side in sides):
-        return
-    below = tuple(max(unit, side // unit * unit) for side in sides)
-    above = tuple(-(-side // unit) * unit for side in sides)
-    nearest = " or ".join(dict.fromkeys(size_text(near) for near in (below, above)))  # type: ignore[arg-type]
-    raise UsageError(
-        f"{what} is {size_text(sides)}, but this model needs sides that are multiples of {unit}; take {nearest}.",
-        code="size-not-multiple",
-    )
 
 
 def longest_side(positions: int | None, pixels: int) -> int | None:

@@ -17,10 +17,10 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.pipeline_files import factor_of
 from thumbtune.models.protocol import Size
-from thumbtune.models.sizes import height_and_width
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs.forecast import gib, own_side, processes_here
 from thumbtune.runs.memory_estimate import chunks_of_longest, drawing, prompt_in_chunks
+from thumbtune.sides import height_and_width
 
 CHEAP = 256 * 256  # pixels of all images together: fewer need no estimate
 KEPT = 1.1  # what the C library takes for each byte

@@ -20,12 +20,12 @@ from thumbtune.models.drawing import MOST_WEIGHTS
 from thumbtune.models.families import family_of
 from thumbtune.models.family import UNET, VAE
 from thumbtune.models.pipeline_files import factor_of, index_of, read_config
-from thumbtune.models.sizes import height_and_width
 from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build
 from thumbtune.runs.memory_estimate import Estimate, estimate, longest_in_chunks
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
+from thumbtune.sides import height_and_width
 
 GIB = 2**30
 DRIVER = GIB // 2  # of CUDA with its libraries, in each process

@@ -11,9 +11,9 @@ from thumbtune.feedback.likes import sizes_of
 from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
 from thumbtune.models.pipeline_files import units_of
 from thumbtune.models.protocol import PipelineModel
-from thumbtune.models.sizes import check_size, height_and_width, size_text
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
+from thumbtune.sides import check_size, height_and_width, size_text
 from thumbtune.training.cache import Cache
 from thumbtune.training.encoded import Encoded
 

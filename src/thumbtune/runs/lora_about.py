@@ -17,8 +17,8 @@ from thumbtune.models.lora import LoRA
 from thumbtune.models.lora_header import SPEC, base_facts, transformer_facts
 from thumbtune.models.pipeline_files import VARIANTS
 from thumbtune.models.protocol import Tuning
-from thumbtune.models.sizes import height_and_width
 from thumbtune.runs.recipe import Recipe
+from thumbtune.sides import height_and_width
 
 WEIGHTS = "diffusion_pytorch_model"
 OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw-8bit": "bitsandbytes.optim.adamw.AdamW8bit"}

@@ -12,9 +12,9 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.noise_levels import words_of
 from thumbtune.models.process import FlowProcess
 from thumbtune.models.quantised import count_of
-from thumbtune.models.sizes import height_and_width
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
+from thumbtune.runs.durations import duration
 from thumbtune.runs.forecast import (
     Forecast,
     forecast_of,
@@ -31,11 +31,11 @@ from thumbtune.runs.setup import Setup, prepare
 from thumbtune.runs.time_and_disk import (
     bytes_of_cache,
     bytes_of_checkpoint,
-    duration,
     free_in,
     number_of_checkpoints,
     seconds_of_step,
 )
+from thumbtune.sides import height_and_width
 from thumbtune.training.in_processes import check_shared
 from thumbtune.training.sampling import pairs_of
 

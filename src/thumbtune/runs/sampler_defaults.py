@@ -6,13 +6,14 @@ from pathlib import Path
 from thumbtune.errors import UsageError, shown
 from thumbtune.models.pipeline_files import longest_of, units_of
 from thumbtune.models.protocol import Sampler, Size
-from thumbtune.models.sizes import check_longest, check_size
+from thumbtune.models.sizes import check_longest
 from thumbtune.runs import build
 from thumbtune.runs.evaluation_sections import EvaluateSection
 from thumbtune.runs.family_defaults import family_of, sampling_defaults
 from thumbtune.runs.recipe import Recipe, parse_recipe
 from thumbtune.runs.run import recipe_in
 from thumbtune.runs.values import height_and_width_of, image_size
+from thumbtune.sides import check_size
 
 
 def sampler_for(

@@ -103,7 +103,9 @@ class Access:
         Raises:
             UsageError: the name cannot be used, or is taken.
         """
-        person = Person(checked_rater(name, "This"), "rater")
+        length = len(name.strip())
+        subject = f"A text of {length} characters" if length > MAX_RATER_CHARACTERS else "This"
+        person = Person(checked_rater(name, subject), "rater")
 
         def change(roster: Roster) -> Roster:
             if person.rater in {each.rater for each in self._people(roster)}:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.database import DatabaseFailed
 from thumbtune.studio.guard import Refusal, problem, wants_page
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.pages import missing
 
 STATUS_OF = {
@@ -66,7 +67,7 @@ def add_failures(app: FastAPI) -> None:
 def _known(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ThumbtuneError)
     default = UNAVAILABLE if isinstance(error, DatabaseFailed) else BAD_REQUEST
-    return JSONResponse(problem(error.code, str(error)), STATUS_OF.get(error.code, default))
+    return JSONResponse(problem(error.code, in_studio(str(error))), STATUS_OF.get(error.code, default))
 
 
 def _refusal(request: Request, error: Exception) -> JSONResponse:

@@ -43,7 +43,7 @@ PAGES = (
     Page("compare", "/compare", "Compare"),
     Page("blind", "/blind", "Blind test", for_raters=True, rail="Blind"),
     Page("export", "/export", "Export"),
-    Page("settings", "/settings", "Settings"),
+    Page("settings", "/settings", "Settings", for_raters=True),
 )
 ON_A_TELEPHONE = 5  # pages of the rail that a telephone shows beside "More"
 PAGE_OF = {page.path: page for page in PAGES}

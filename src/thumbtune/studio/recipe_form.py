@@ -18,6 +18,8 @@ from thumbtune.runs.next_training import next_settings
 from thumbtune.runs.recipe import SHIPPED_RECIPES, Recipe, read_recipe, recipe_options, with_settings
 from thumbtune.studio.choices import read_choices
 from thumbtune.studio.jobs.commands import Place, checked_model
+from thumbtune.studio.jobs.pace import Work
+from thumbtune.studio.jobs.runs import RECIPE
 
 PresetName = Literal["quick", "standard", "careful"]
 FIRST = ("model", "train.steps", "train.lr", "objective.beta", "lora.rank", "label_policy")  # shown without a search
@@ -119,6 +121,7 @@ def preset_settings(name: PresetName, recipe: Recipe) -> dict[str, str]:
         "train.lr": train.lr * preset.lr,
         "train.validate_every": max(1, steps // preset.validations) if name != "standard" else train.validate_every,
         "train.sample_every": max(1, steps // preset.samples),
+        "train.checkpoint_every": min(train.checkpoint_every, max(1, steps // 2)),  # one half-way, to compare
     }
     values = flat(recipe)
     return {key: text_of(value) for key, value in wanted.items() if value != values[key]}
@@ -136,11 +139,40 @@ def settings_after(run: Path, reference: Literal["last", "base"]) -> dict[str, s
     Raises:
         ThumbtuneError: its recipe cannot be read, or it has no LoRA.
     """
-    recipe = read_recipe(run / "recipe.yaml", [])
+    recipe = read_recipe(run / RECIPE, [])
     own, usual = flat(recipe), flat(read_recipe(None, [f"model={recipe.model}"]))
     begun = next_settings(recipe, run, reference)
     kept = {key: text_of(value) for key, value in own.items() if value != usual[key] and not key.startswith("lora.")}
     return {key: value for key, value in kept.items() if key != OURS} | {key: begun[key] for key in BEGUN}
+
+
+def work_of(recipe: Recipe) -> Work:
+    """Return what a training does, as far as its pace depends on it."""
+    train = recipe.train
+    return Work(steps=train.steps, batch=train.batch, model=recipe.model, size=train.size)
+
+
+def work_in(run: Path) -> Work:
+    """Return what the run in a folder does.
+
+    Raises:
+        ThumbtuneError: its recipe cannot be read.
+    """
+    return work_of(read_recipe(run / RECIPE, []))
+
+
+def usual_steps(model: str) -> int:
+    """Return the default number of steps of a model."""
+    return read_recipe(None, [f"model={model}"]).train.steps
+
+
+def base_of(run: Path) -> str:
+    """Return the base model of a run, as its recipe names it.
+
+    Raises:
+        ThumbtuneError: its recipe cannot be read.
+    """
+    return read_recipe(run / RECIPE, []).model
 
 
 def checked_recipe(name: str | None, settings: Mapping[str, str], place: Place) -> Recipe:

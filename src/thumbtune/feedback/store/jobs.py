@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import CursorResult, exists, select, update
+from sqlalchemy import CursorResult, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from thumbtune.errors import ThumbtuneError
@@ -78,6 +78,18 @@ def images_from(store: Store, source: str, most: int) -> list[StoredImage]:
     wanted = select(StoredImage).where(StoredImage.source == source).order_by(StoredImage.id.desc()).limit(most)
     with store.reading() as session:
         return list(session.scalars(wanted))
+
+
+def has_prompts(store: Store) -> bool:
+    """Return whether an image of the store has a prompt, which a round can generate again."""
+    with store.reading() as session:
+        return bool(session.scalar(select(exists().where(StoredImage.prompt != ""))))
+
+
+def count_active(store: Store) -> int:
+    """Return how many jobs wait or run, on any machine."""
+    with store.reading() as session:
+        return session.scalar(select(func.count(Job.id)).where(Job.state.not_in(ENDED))) or 0
 
 
 def next_job(store: Store, host: str) -> Job | None:

@@ -25,8 +25,8 @@ from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_encoding import MASK, embed_prompt, together
 from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.sizes import height_and_width
 from thumbtune.models.vae_settings import SCALING_OF_XL
+from thumbtune.sides import height_and_width
 
 OWN_LAYER = 2  # of the text encoders, counted from the end
 

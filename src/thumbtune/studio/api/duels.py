@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.files import write_text
-from thumbtune.studio.api.jobs import JobView, Name, Plan, prompts_of, refuse_missing, refuse_unfinished, view_of
+from thumbtune.studio.api.jobs import JobView, Name, Plan, refuse_missing, refuse_unfinished, view_of
+from thumbtune.studio.api.prompts import notes_on, prompts_of
 from thumbtune.studio.jobs.commands import DUELS, PROMPTS_ENDING, checked_name, copied
 from thumbtune.studio.jobs.work import place_of, wake
 from thumbtune.studio.people import Owner, Studio
@@ -72,7 +73,7 @@ def start(site: Studio, person: Owner, body: DuelRequest) -> JobView:
 @router.post("/jobs/duel/check")
 def check(site: Studio, person: Owner, body: DuelRequest) -> Plan:
     """Check what is to be generated, and return the command that does the same."""
-    return Plan(command=copied("duel", *_duel(site, body), place_of(site)))
+    return Plan(command=copied("duel", *_duel(site, body), place_of(site)), notes=notes_on(body.prompts))
 
 
 def _duel(site: Site, body: DuelRequest) -> tuple[str, dict[str, Any]]:
@@ -87,5 +88,5 @@ def _duel(site: Site, body: DuelRequest) -> tuple[str, dict[str, Any]]:
     taken = {job.folder for job in rows.list_jobs(site.store)}
     paths = (f"{DUELS}/{stem}{'' if number == 1 else f'-{number}'}" for number in range(1, MAX_FOLDERS))
     folder = next(path for path in paths if path not in taken and not (place.root / path).exists())
-    given = {"a": body.a, "b": body.b, "prompts": list(dict.fromkeys(wanted)), "per_prompt": body.per_prompt}
+    given = {"a": body.a, "b": body.b, "prompts": wanted, "per_prompt": body.per_prompt}
     return folder, {**given, "scorers": SCORERS}

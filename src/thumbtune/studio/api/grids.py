@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 from starlette.responses import FileResponse
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.studio.api.jobs import JobView, Name, Plan, added, prompts_of, refuse_missing
+from thumbtune.studio.api.jobs import JobView, Name, Plan, added, refuse_missing
+from thumbtune.studio.api.prompts import notes_on, prompts_of
 from thumbtune.studio.jobs.commands import RUNS, copied
 from thumbtune.studio.jobs.progress import sample_prompts
 from thumbtune.studio.jobs.runs import run_in
@@ -99,7 +100,7 @@ def compare(site: Studio, person: Owner, body: GridRequest) -> JobView:
 @router.post("/jobs/compare/check")
 def check(site: Studio, person: Owner, body: GridRequest) -> Plan:
     """Check what is to be compared, and return the command that does the same."""
-    return Plan(command=copied("compare", *_grid(site, body), place_of(site)))
+    return Plan(command=copied("compare", *_grid(site, body), place_of(site)), notes=notes_on(body.prompts))
 
 
 def kept(folder: File) -> list[int]:

@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from thumbtune.feedback.store import jobs as rows
-from thumbtune.studio.api.jobs import GenerateRequest, JobView, Plan, added, generation
+from thumbtune.studio.api.generations import GenerateRequest, generation
+from thumbtune.studio.api.jobs import JobView, Plan, added
 from thumbtune.studio.checkup import kept_checkup, measured
 from thumbtune.studio.jobs.commands import IMAGES, copied
 from thumbtune.studio.jobs.work import place_of

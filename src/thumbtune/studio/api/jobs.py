@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,18 +14,17 @@ from starlette.responses import StreamingResponse
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store import jobs as rows
 from thumbtune.feedback.store.jobs import JobKind, JobState
-from thumbtune.feedback.store.tables import Job, now
-from thumbtune.feedback.store.votes import check_text
+from thumbtune.feedback.store.tables import Job
 from thumbtune.runs.to_store import source_of
 from thumbtune.studio.access import Person
 from thumbtune.studio.api.shown import ShownImage, addresses_of
 from thumbtune.studio.guard import is_still_in
-from thumbtune.studio.jobs.commands import IMAGES, RUNS, Place, checked_model, checked_name, copied, words
-from thumbtune.studio.jobs.estimate import estimate
+from thumbtune.studio.jobs.commands import Place, copied
 from thumbtune.studio.jobs.events import Cursor, Watched, events_after
 from thumbtune.studio.jobs.files import read_from, tail
 from thumbtune.studio.jobs.progress import bar_of, images_in
 from thumbtune.studio.jobs.runs import run_in
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.jobs.work import place_of, queue_of, wake
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
@@ -40,35 +39,6 @@ PRINTING = (*GENERATING, "compare")  # those that print the path of each image
 JobId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="A folder below the studio's root, by its name.")]
 Text = Annotated[str, Field(max_length=2000)]
-
-
-class GenerateRequest(BaseModel):
-    """Images to generate: of each prompt as many, with seeds from `seed` on. Options as `thumbtune generate`."""
-
-    name: Name | None = None
-    prompts: list[Annotated[str, Field(min_length=1, max_length=2000)]] = Field(min_length=1, max_length=200)
-    per_prompt: int = Field(default=4, ge=1, le=64)
-    seed: int = Field(default=0, ge=0, le=2**31)
-    run: Name | None = None
-    model: Text | None = None
-    steps: int | None = Field(default=None, ge=1, le=1000)
-    guidance: float | None = Field(default=None, ge=0, le=100)
-    size: Annotated[str, Field(pattern=r"^\d{1,5}(x\d{1,5})?$")] | None = None
-    negative: Text = ""
-
-
-class TrainRequest(BaseModel):
-    """A training: a shipped recipe or the defaults, and settings as `--set` takes them."""
-
-    name: Name
-    recipe: Name | None = None
-    settings: dict[Annotated[str, Field(max_length=64)], Text] = Field(default={}, max_length=200)
-
-
-class RunName(BaseModel):
-    """The name of a run."""
-
-    name: Name
 
 
 class JobView(BaseModel):
@@ -97,12 +67,14 @@ class JobView(BaseModel):
 class Plan(BaseModel):
     """A job before it starts: the command and the recipe that do the same, and lines on what it needs.
 
-    A generation has no recipe.
+    A generation has no recipe. `notes` are to be told, and `questions` to be asked before it starts.
     """
 
     command: str
     recipe: str = ""
     lines: list[str] = []
+    notes: list[str] = []
+    questions: list[str] = []
 
 
 @router.get("/jobs")
@@ -124,63 +96,6 @@ def made(site: Studio, person: Owner, number: JobId) -> list[ShownImage]:
     source = source_of(row.folder.rpartition("/")[2])
     found = rows.images_from(site.store, source, MAX_SHOWN) if row.kind in GENERATING else []
     return [ShownImage.model_validate(addresses_of(image)) for image in found]
-
-
-@router.post("/jobs/generate", status_code=201)
-def generate(site: Studio, person: Owner, body: GenerateRequest) -> JobView:
-    """Generate images; each one comes into the store without a vote as soon as it is there."""
-    return added(site, "generate", *generation(site, body))
-
-
-@router.post("/jobs/generate/check")
-def check_generation(site: Studio, person: Owner, body: GenerateRequest) -> Plan:
-    """Check what is to be generated, and return the command that does the same."""
-    folder, arguments = generation(site, body)
-    return Plan(command=copied("generate", folder, arguments, place_of(site)))
-
-
-@router.post("/jobs/train", status_code=201)
-def train(site: Studio, person: Owner, body: TrainRequest) -> JobView:
-    """Train on the likes of the store."""
-    arguments = _checked(site, body)
-    if (place_of(site).run(body.name) / "recipe.yaml").exists():
-        raise ThumbtuneError(
-            f"There is a run {body.name} already; choose another name, or resume it.", code="job-run-exists"
-        )
-    return added(site, "train", f"{RUNS}/{body.name}", arguments)
-
-
-@router.post("/jobs/train/check")
-def check(site: Studio, person: Owner, body: TrainRequest) -> Plan:
-    """Check the settings of a training, and return the command and the recipe that do the same."""
-    return _plan(site, body, _checked(site, body))
-
-
-@router.post("/jobs/train/estimate")
-def plan(site: Studio, person: Owner, body: TrainRequest) -> Plan:
-    """Return what a training would need: memory, time and disk. It takes as long as loading the model."""
-    arguments, queue = _checked(site, body), queue_of(site)
-    if any(job.host == queue.host for job in rows.list_jobs(site.store, ("running",))):
-        raise ThumbtuneError(
-            "A job is at work, and an estimate would measure beside it; wait until it ends.", code="job-estimating"
-        )
-    found = _plan(site, body, arguments)
-    found.lines = estimate(queue, words("train", f"{RUNS}/{body.name}", arguments, queue.place.store))
-    return found
-
-
-@router.post("/jobs/resume", status_code=201)
-def go_on(site: Studio, person: Owner, body: RunName) -> JobView:
-    """Continue the training of a run, whoever began it, from its newest checkpoint."""
-    refuse_missing(place_of(site), body.name)
-    return added(site, "train", f"{RUNS}/{body.name}", {"settings": {}})
-
-
-@router.post("/jobs/evaluate", status_code=201)
-def evaluate(site: Studio, person: Owner, body: RunName) -> JobView:
-    """Compare a run with its base on prompts that training did not see."""
-    refuse_missing(place_of(site), body.name)
-    return added(site, "evaluate", f"{RUNS}/{body.name}", {})
 
 
 @router.post("/jobs/{number}/stop")
@@ -277,7 +192,7 @@ def view_of(site: Site, row: Job) -> JobView:
         state=row.state,  # type: ignore[arg-type]
         stopping=row.state == "running" and row.stop_asked_at is not None,
         doing=doing,
-        sentence=row.sentence,
+        sentence=None if row.sentence is None else in_studio(row.sentence),
         exit_code=row.exit_code,
         command=copied(row.kind, row.folder, arguments, place),  # type: ignore[arg-type]
         done=done,
@@ -308,64 +223,6 @@ def planned(place: Place, folder: str) -> int | None:
         return len(json.loads((place.root / folder / "round.json").read_text(encoding="utf-8"))["images"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def lines_of(prompts: Sequence[str]) -> list[str]:
-    """Return the prompts of a form, each on one line; blank ones are left out.
-
-    Raises:
-        UsageError: no database takes one of them.
-    """
-    lines = [" ".join(prompt.split()) for prompt in prompts if prompt.strip()]
-    for line in lines:
-        check_text(line, "prompt")
-    return lines
-
-
-def prompts_of(prompts: Sequence[str]) -> list[str]:
-    """Return the prompts of a form that needs one.
-
-    Raises:
-        UsageError: as `lines_of`.
-        ThumbtuneError: there is none.
-    """
-    if not (lines := lines_of(prompts)):
-        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
-    return lines
-
-
-def generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]:
-    """Return the folder and the arguments of a generation that can be made."""
-    place = place_of(site)
-    arguments = body.model_dump(exclude={"name"})
-    arguments["prompts"] = prompts_of(body.prompts)
-    check_text(body.negative, "prompt")
-    if body.model is not None and body.run is not None:
-        raise ThumbtuneError("A run generates with its own model; leave out the model, or the run.", code="job-two")
-    if body.model is not None:
-        checked_model(body.model, place)
-    if body.run is not None:
-        refuse_missing(place, body.run)
-    name = checked_name(body.name or f"{now():%Y-%m-%d-%H%M%S-%f}"[:-3])
-    return f"{IMAGES}/{name}", arguments
-
-
-def _checked(site: Site, body: TrainRequest) -> dict[str, Any]:
-    """Return the arguments of a training whose settings can be used."""
-    from thumbtune.studio.recipe_form import checked_recipe, flat  # at the first request, so that a start is quick
-
-    place = place_of(site)
-    checked_name(body.name)
-    recipe = checked_recipe(body.recipe, body.settings, place)
-    return {"recipe": body.recipe, "settings": body.settings, "steps": flat(recipe)["train.steps"]}
-
-
-def _plan(site: Site, body: TrainRequest, arguments: dict[str, Any]) -> Plan:
-    from thumbtune.studio.recipe_form import yaml_of
-
-    place = place_of(site)
-    command = copied("train", f"{RUNS}/{body.name}", arguments, place)
-    return Plan(command=command, recipe=yaml_of(body.recipe, body.settings, place))
 
 
 def refuse_missing(place: Place, name: str) -> None:

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from thumbtune.studio.access import MAX_RATER_CHARACTERS, Person, Role
+from thumbtune.studio.access import Person, Role
 from thumbtune.studio.pages import set_cookie
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
 
 router = APIRouter(tags=["raters"])
+MAX_TEXT = 10_000
 RaterId = Annotated[str, Path(max_length=64)]
 
 
@@ -19,7 +20,7 @@ class NewRater(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=MAX_RATER_CHARACTERS)
+    name: str = Field(max_length=MAX_TEXT)  # access.py refuses what cannot be a name, in a sentence
 
 
 class Rater(BaseModel):

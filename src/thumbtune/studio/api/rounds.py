@@ -5,8 +5,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
+from thumbtune.errors import UsageError
+from thumbtune.feedback.store.jobs import has_prompts
 from thumbtune.files import write_text
-from thumbtune.studio.api.jobs import JobView, Name, Plan, added, lines_of, refuse_missing, refuse_unfinished
+from thumbtune.studio.api.jobs import JobView, Name, Plan, added, refuse_missing, refuse_unfinished
+from thumbtune.studio.api.prompts import lines_of, notes_on, questions_on
 from thumbtune.studio.jobs.commands import FRESH, IMAGES, RUNS, checked_name, copied
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
@@ -45,9 +48,16 @@ def start(site: Studio, person: Owner, body: RoundRequest) -> JobView:
 
 @router.post("/jobs/round/check")
 def check(site: Studio, person: Owner, body: RoundRequest) -> Plan:
-    """Check what is to be generated, and return the command that does the same."""
+    """Check what is to be generated, and return the command that does the same, and what to ask before."""
+    from thumbtune.studio.recipe_form import base_of
+
     folder, arguments = _round(site, body)
-    return Plan(command=copied("round", folder, arguments, place_of(site)))
+    place = place_of(site)
+    return Plan(
+        command=copied("round", folder, arguments, place),
+        notes=notes_on(body.prompts),
+        questions=questions_on(arguments["prompts"], base_of(place.run(body.run))),
+    )
 
 
 @router.get("/runs/{name}/next")
@@ -70,6 +80,11 @@ def _round(site: Site, body: RoundRequest) -> tuple[str, dict[str, Any]]:
     place = place_of(site)
     refuse_unfinished(place, body.run)
     prompts = lines_of(body.prompts)
+    if not prompts and not has_prompts(site.store):
+        raise UsageError(
+            "The store has no prompt yet, so there is nothing to generate; write fresh prompts, a line each.",
+            code="round-no-prompt",
+        )
     names = (f"{body.run[:50]}-round{'' if n == 1 else f'-{n}'}" for n in range(1, MAX_FOLDERS))
     name = next(name for name in names if not (place.root / IMAGES / name).exists())
     arguments = {"run": body.run, "per_prompt": body.per_prompt, "limit": body.limit, "prompts": prompts}

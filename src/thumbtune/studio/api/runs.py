@@ -12,6 +12,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.jobs.commands import RUNS, checked_model
 from thumbtune.studio.jobs.progress import sample_file, sample_prompts, samples_of
 from thumbtune.studio.jobs.runs import REPORT, Run, run_in, runs_in, steps_of
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.jobs.work import place_of
 from thumbtune.studio.people import Owner, Studio
 
@@ -151,6 +152,6 @@ def found_notes(folder: File) -> list[str]:
     from thumbtune.training.records import read_story
 
     try:
-        return (read_story(folder) or {}).get("notes", [])
+        return [in_studio(note) for note in (read_story(folder) or {}).get("notes", [])]
     except ThumbtuneError as error:
-        return [str(error)]
+        return [in_studio(str(error))]

@@ -48,12 +48,16 @@ class ChosenPolicy(BaseModel):
 
 
 class About(BaseModel):
-    """Versions by name, the store, where its images are, the folder of jobs, and the command that copies the votes."""
+    """Versions by name, the store, where its images are, the folder of jobs, and the command that copies the votes.
+
+    folder: the studio's own, with its key, its list of raters, blind tests and logs
+    """
 
     versions: dict[str, str]
     store: str
     images: str
     root: str | None
+    folder: str
     backup: str
     on_server: bool
 
@@ -91,6 +95,7 @@ def about(site: Studio, person: Owner) -> About:
         store=site.store.name,
         images=_images(site),
         root=None if site.root is None else str(site.root),
+        folder=str(site.folder),
         backup=backup_command(site),
         on_server=site.store.folder is None,
     )

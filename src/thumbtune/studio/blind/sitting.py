@@ -2,13 +2,14 @@
 
 Each answer has an id that the browser chose. The file also keeps the ids of all answers and undos that came, so that a
 request that is sent again, after a lost answer or a restart, changes nothing. And it keeps the first answer to each
-trial with the time at which it came, by which the stopping rule counts, whatever is changed or taken back later.
+trial with the time at which it came, by which the stopping rule counts, whatever is changed or taken back later. These
+times keep the order of arrival of all raters together, also if the machine's clock is set back meanwhile.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,13 @@ def give(test: BlindTest, rater: str, events: Sequence[Given | TakenBack]) -> li
             return [ended] * len(events)
         record = _read(test, rater)
         trials = {trial.id for trial in test.study.trials}
-        results = [_apply(record, event, trials) for event in events]
+        at = _arrival_time(test)
+        results = [_apply(record, event, trials, at) for event in events]
         _write(test, rater, record)
         return results
 
 
-def _apply(record: dict[str, Any], event: Given | TakenBack, trials: set[str]) -> ThumbtuneError | None:
+def _apply(record: dict[str, Any], event: Given | TakenBack, trials: set[str], at: str) -> ThumbtuneError | None:
     answers = record["answers"]
     if isinstance(event, TakenBack):
         record["answers"] = [answer for answer in answers if answer["event"] != event.id]
@@ -80,7 +82,7 @@ def _apply(record: dict[str, Any], event: Given | TakenBack, trials: set[str]) -
         row = {"id": event.trial, "choice": event.choice, "seconds": event.seconds, "event": event.id}
         record["answers"] = [answer for answer in answers if answer["id"] != event.trial] + [row]
         if all(arrival["id"] != event.trial for arrival in record["arrivals"]):
-            record["arrivals"].append(_arrival(row))
+            record["arrivals"].append(_arrival(row, at))
     if event.id not in record["events"]:
         record["events"].append(event.id)
     return None
@@ -91,14 +93,24 @@ def _read(test: BlindTest, rater: str) -> dict[str, Any]:
     if file.exists():
         record = content_of(file)
         if "arrivals" not in record:  # a file of before: what it has came no later than now
-            record["arrivals"] = [_arrival(answer) for answer in record["answers"]]
+            record["arrivals"] = [_arrival(answer, _now()) for answer in record["answers"]]
         return record
     start = {"form": ANSWERS_VERSION, "study": test.facts.id, "rater": rater, "started": _now(), "finished": None}
     return {**start, "answers": [], "events": [], "arrivals": []}
 
 
-def _arrival(answer: dict[str, Any]) -> dict[str, Any]:
-    return {**{name: answer[name] for name in ("id", "choice", "seconds")}, "at": _now()}
+def _arrival(answer: dict[str, Any], at: str) -> dict[str, Any]:
+    return {**{name: answer[name] for name in ("id", "choice", "seconds")}, "at": at}
+
+
+def _arrival_time(test: BlindTest) -> str:
+    """Return the time of answers that come now: for a stopping rule it is after all arrivals before, of all raters."""
+    now = datetime.fromisoformat(_now())
+    if test.facts.stop == "all":  # the order counts for nothing
+        return now.isoformat()
+    records = [content_of(file) for file in test.answers.glob("*.json")]
+    before = [datetime.fromisoformat(one["at"]) for record in records for one in record.get("arrivals", [])]
+    return max([now, *(at + timedelta(microseconds=1) for at in before)]).isoformat()
 
 
 def content_of(file: Path) -> dict[str, Any]:

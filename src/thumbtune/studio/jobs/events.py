@@ -18,6 +18,7 @@ from typing import Any, Self
 from thumbtune.feedback.store.jobs import ENDED
 from thumbtune.studio.jobs.files import read_from
 from thumbtune.studio.jobs.progress import samples_of, steps_in
+from thumbtune.studio.jobs.wording import in_studio
 
 STEPS = "steps.jsonl"
 ID = re.compile(r"(\d{1,15})\.(\d{1,15})\.([0-9a-f]{1,20})\.(\d{1,9})\.([a-z-]{0,40})")
@@ -91,7 +92,7 @@ def events_after(cursor: Cursor, job: Watched) -> Iterator[Event]:
     text, place = read_from(job.log, cursor.log)
     while text:
         cursor = replace(cursor, log=place)
-        yield Event("log", text.splitlines(), cursor)
+        yield Event("log", [in_studio(line) for line in text.splitlines()], cursor)
         text, place = read_from(job.log, place)
     if job.state in ENDED:
         yield Event("end", job.state, cursor)

@@ -1,6 +1,7 @@
 """The runs in a folder, as a list shows them: read from their files, without loading a model or a whole recipe."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from typing import Any
 from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.jobs.files import read_from
 from thumbtune.studio.jobs.progress import steps_in
+from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.training.records import STEPS, read_stop
 
 MAX_RUNS = 200
 MAX_RECIPE_BYTES = 100_000
-PLANNED = re.compile(r"^train:\n(?:(?:  .*)?\n)*?  steps: (\d{1,9})$", re.MULTILINE)
-REPORT = "report.html"
+TAIL_BYTES = 4096  # of steps.jsonl
+PLANNED = re.compile(r"^train:\n(?:(?:  .*)?\n)*?  steps: (\d{1,18})$", re.MULTILINE)
+RECIPE, REPORT = "recipe.yaml", "report.html"
 RESULTS = ("lora", "unet", "transformer")
 
 
@@ -49,14 +52,14 @@ def runs_in(folder: Path) -> list[Run]:
 def run_in(folder: Path) -> Run | None:
     """Return the run in a folder; None if there is none."""
     try:
-        with (folder / "recipe.yaml").open(encoding="utf-8", errors="replace") as file:
+        with (folder / RECIPE).open(encoding="utf-8", errors="replace") as file:
             recipe = file.read(MAX_RECIPE_BYTES)
     except OSError:
         return None
     planned = PLANNED.search(recipe)
     return Run(
         name=folder.name,
-        step=_last_step(folder / STEPS),
+        step=_last_step(folder),
         steps=int(planned[1]) if planned else None,
         finished=any(next((folder / name).glob("*.safetensors"), None) is not None for name in RESULTS),
         stopped=_stopped(folder),
@@ -78,14 +81,18 @@ def _texts(file: Path) -> Iterator[str]:
         text, place = read_from(file, place)
 
 
-def _last_step(file: Path) -> int:
+def last_steps(folder: Path) -> list[dict[str, Any]]:
+    """Return the numbers of the last steps of a run, oldest first: those at the end of their file; [] if none."""
     try:
-        size = file.stat().st_size
+        with (folder / STEPS).open("rb") as source:
+            source.seek(max(0, source.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return steps_in(source.read().decode("utf-8", "replace"))
     except OSError:
-        return 0
-    with file.open("rb") as source:
-        source.seek(max(0, size - 4096))
-        rows = steps_in(source.read().decode("utf-8", "replace"))
+        return []
+
+
+def _last_step(folder: Path) -> int:
+    rows = last_steps(folder)
     return rows[-1]["step"] if rows else 0
 
 
@@ -93,8 +100,10 @@ def _stopped(folder: Path) -> str | None:
     try:
         record = read_stop(folder)
     except ThumbtuneError as error:
-        return str(error)
-    return None if record is None else record.get("sentence") or f"A guard stopped it at step {record['step']}."
+        return in_studio(str(error))
+    return (
+        None if record is None else in_studio(record.get("sentence") or f"A guard stopped it at step {record['step']}.")
+    )
 
 
 def _verdict(folder: Path) -> str | None:

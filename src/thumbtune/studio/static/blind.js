@@ -4,8 +4,9 @@ import { get, person, post } from "./api.js";
 import { NewTest } from "./blind_new.js";
 import { showResult } from "./blind_result.js";
 import { Sitting, outboxOf } from "./blind_trial.js";
-import { ago, make, number } from "./element.js";
-import { tell } from "./shell.js";
+import { ago, make, number, spoken } from "./element.js";
+import { setSubject, tell } from "./shell.js";
+import { sure } from "./asking.js";
 
 const at = (id) => document.getElementById(id);
 const isOwner = person.role === "owner";
@@ -28,7 +29,7 @@ const look = async () => {
     for (const test of tests) if (!test.ended) outboxOf(test.id); // which sends what waits
     draw();
   } catch (error) {
-    if (error.status) at("tests").replaceChildren(make("p", { class: "quiet" }, error.message));
+    if (error.status) at("tests").replaceChildren(make("p", { class: "quiet" }, ...spoken(error.message)));
   }
   if (!document.hidden && !chosen()[0]) timer = setTimeout(look, EVERY_MS);
 };
@@ -63,12 +64,8 @@ const card = (test) => {
 // Ask whether a test is to end, then end it and show its result.
 const ask = async (test, keepCareless = false, why = "") => {
   const done = test.raters.filter((one) => one.answered >= test.trials).length;
-  at("sure-text").textContent = why || `${number(done)} of ${number(test.raters.length)} raters who began have answered all pairs. No answer counts after the end.`;
-  at("sure-yes").textContent = keepCareless ? "Count them all the same" : "End and reveal";
-  at("sure").returnValue = "no";
-  at("sure").showModal();
-  await new Promise((resolve) => { at("sure").addEventListener("close", resolve, { once: true }); });
-  if (at("sure").returnValue !== "yes") return;
+  const about = why || `${number(done)} of ${number(test.raters.length)} raters who began have answered all pairs. No answer counts after the end.`;
+  if (!(await sure("End this test?", [about], keepCareless ? "Count them all the same" : "End and reveal"))) return;
   try {
     await post(`blind/${test.id}/end`, { keep_careless: keepCareless });
     location.hash = `result=${test.id}`;
@@ -84,6 +81,7 @@ const route = async () => {
   sitting = null;
   await look();
   const test = tests.find((one) => one.id === id);
+  setSubject("");
   if (!what || (what === "result" && !isOwner)) return view("overview");
   if (!test) {
     tell("There is no such blind test.");

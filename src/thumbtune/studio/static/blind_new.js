@@ -1,9 +1,10 @@
 // The form of a new blind test: of images that are there, or of two runs, whose images a job generates first.
 
 import { get, person, post } from "./api.js";
-import { copy, make } from "./element.js";
+import { copy, make, say } from "./element.js";
 import { JobList, isActive } from "./job_list.js";
 import { tell } from "./shell.js";
+import { beginJob } from "./asking.js";
 
 const at = (id) => document.getElementById(id);
 const TWO = "two runs";
@@ -85,7 +86,8 @@ export class NewTest {
   }
 
   async #generate() {
-    const job = await post("jobs/duel", this.#duel());
+    const job = await beginJob("jobs/duel", this.#duel(), "Generate these images?", "Generate");
+    if (!job) return;
     keepPending({ ...pending(), [job.id]: this.#settings() });
     await this.jobs.look();
   }
@@ -128,7 +130,7 @@ export class NewTest {
     try {
       await act();
     } catch (error) {
-      at("form-problem").textContent = error.message;
+      say(at("form-problem"), error.message);
     }
     at("start").disabled = !at("source").options.length;
     at("start").textContent = "Make the test";

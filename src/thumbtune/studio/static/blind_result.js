@@ -1,6 +1,7 @@
 // The result of a blind test: the preference with its interval, the raters and the prompts.
 
-import { copy, make, number } from "./element.js";
+import { copy, make, number, say, spoken } from "./element.js";
+import { setSubject } from "./shell.js";
 
 const at = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
@@ -19,19 +20,29 @@ const drawScale = (rate, interval) => {
   at("mark").style.left = `${100 * rate}%`;
 };
 
+// Return both models and the verdict in one line.
+const headline = ({ a, b, overall, sequential }) => {
+  const finding = sequential ? sequential.decided ?? "open" : overall.finding;
+  return {
+    a: `${a} is preferred to ${b}`, b: `${b} is preferred to ${a}`, equal: `${b} and ${a} are liked about equally`,
+  }[finding] ?? `${b} against ${a}: not enough evidence`;
+};
+
 // Show a result, as the API gives it.
 export const showResult = ({ result, files, command }) => {
   const { overall, bias, raters, prompts, sentences, notes } = result;
   const { rate } = overall;
   const [first, ...rest] = sentences;
-  at("preferred").textContent = first;
+  at("preferred").textContent = headline(result);
+  say(at("finding"), first);
+  setSubject(`${result.b} against ${result.a}`);
   const { sequential } = result, decisive = sequential ? sequential.a + sequential.b : 0;
   if (decisive) drawScale(sequential.b / decisive, sequential.interval);
   else drawScale(rate.rate, overall.interval);
   const [left, , right] = at("ends").children;
   left.textContent = `A: ${result.a}`;
   right.textContent = `B: ${result.b}`;
-  at("more").replaceChildren(...[...rest, ...notes].map((line) => make("li", {}, line)));
+  at("more").replaceChildren(...[...rest, ...notes].map((line) => make("li", {}, ...spoken(line))));
   const [b, tie, a] = overall.votes;
   const numbers = [
     ["B is preferred in", `${percent(rate.rate)}, 95% interval ${range(overall.interval)}; no preference counts half`],

@@ -1,10 +1,10 @@
 // Compare: the images of a run beside those of its base, or of any two of its checkpoints or strengths.
 
 import { get } from "./api.js";
-import { make, number } from "./element.js";
+import { make, number, say, spoken } from "./element.js";
 import { GridView } from "./grid_view.js";
 import { brief } from "./plot.js";
-import { tell } from "./shell.js";
+import { setSubject, tell } from "./shell.js";
 import { beside, flicker, showPair } from "./viewer.js";
 
 const at = (id) => document.getElementById(id);
@@ -15,6 +15,9 @@ let run = null;
 let mode = "evaluation";
 let pairs = []; // what the viewer goes through
 let place = 0;
+
+// Return what a list says of a run besides its name: how far one is that has no result.
+const stateOf = ({ finished, step, steps }) => (finished ? "" : ` (not finished: step ${number(step)}${steps ? ` of ${number(steps)}` : ""})`);
 
 const path = (name) => `runs/${encodeURIComponent(name)}`;
 
@@ -40,10 +43,10 @@ const tile = (pair, index) => make("button", { type: "button", "data-place": Str
   ...["before", "after"].map((side) => make("img", { src: pair[side].src, alt: "", loading: "lazy", width: "80", height: "80" })));
 
 const drawVerdict = (comparison) => {
-  at("decision").textContent = comparison.sentence;
+  say(at("decision"), comparison.sentence);
   at("gates").replaceChildren(...comparison.gates.map((gate) => {
     const [symbol, state] = ANSWERS[gate.answer] ?? ANSWERS.open;
-    return make("li", {}, make("span", { class: "state", "data-state": state }, make("span", { "aria-hidden": "true" }, symbol), ` ${gate.answer}`), make("span", {}, gate.sentence));
+    return make("li", {}, make("span", { class: "state", "data-state": state }, make("span", { "aria-hidden": "true" }, symbol), ` ${gate.answer}`), make("span", {}, ...spoken(gate.sentence)));
   }));
   const prompts = new Map();
   pairs.forEach((pair, index) => prompts.set(pair.prompt, [...(prompts.get(pair.prompt) ?? []), [pair, index]]));
@@ -77,6 +80,7 @@ const openGrid = async () => {
 
 const open = async () => {
   run = at("which").value;
+  setSubject(run);
   pairs = [];
   place = 0;
   for (const each of MODES) at(`mode-${each}`).setAttribute("aria-pressed", String(each === mode));
@@ -105,7 +109,8 @@ const begin = async () => {
   try {
     runs = await get("runs");
     at("none").hidden = runs.length > 0;
-    at("which").replaceChildren(...runs.map((each) => make("option", { value: each.name }, each.name)));
+    runs = [...runs.filter((each) => each.finished), ...runs.filter((each) => !each.finished)]; // each part newest first
+    at("which").replaceChildren(...runs.map((each) => make("option", { value: each.name }, `${each.name}${stateOf(each)}`)));
     for (const id of ["which", ...MODES.map((each) => `mode-${each}`)]) at(id).disabled = !runs.length;
     const wanted = new URLSearchParams(location.search).get("run");
     const chosen = runs.find((each) => each.name === wanted) ?? runs.find((each) => each.verdict) ?? runs[0];

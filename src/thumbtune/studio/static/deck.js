@@ -128,6 +128,17 @@ export class Deck {
     this.fill();
   }
 
+  // Leave out what another tab judged, by history entries; what it took back may come again.
+  follow(judged, takenBack) {
+    for (const { item } of takenBack) this.judged.delete(item.id);
+    const images = new Set(judged.map(({ item }) => item.id)), votes = new Set(judged.map(({ id }) => id));
+    for (const image of images) this.judged.add(image);
+    this.cards = this.cards.filter(({ item }) => (item.vote ? !votes.has(item.vote) : !images.has(item.id)));
+    if (takenBack.length) this.ended = false;
+    this.prefetch();
+    this.fill();
+  }
+
   // Put an image back in front, to be judged again.
   putBack(item) {
     this.judged.delete(item.id);

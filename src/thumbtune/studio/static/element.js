@@ -12,6 +12,12 @@ export const make = (tag, options = {}, ...children) => {
   return element;
 };
 
+// Return a sentence as nodes: what stands between backticks is code.
+export const spoken = (sentence) => String(sentence).split(/`([^`]+)`/).flatMap((part, place) => (place % 2 ? [make("code", {}, part)] : part ? [part] : []));
+
+// Show a sentence in an element.
+export const say = (element, sentence) => element.replaceChildren(...spoken(sentence));
+
 // Copy a text, and say so on the button; without the clipboard (plain http elsewhere) the text is selected instead.
 export const copy = async (text, button) => {
   const before = button.textContent;

@@ -1,7 +1,7 @@
 // Export: the files of a run, its card, a merged model, and the feedback; a job writes what is large.
 
 import { get, post } from "./api.js";
-import { copy, make } from "./element.js";
+import { copy, make, say } from "./element.js";
 import { JobList } from "./job_list.js";
 
 const at = (id) => document.getElementById(id);
@@ -30,7 +30,7 @@ const exported = new JobList(at("exports"), "export", { link: download, empty: "
 
 // Let a form start a job, or copy its command.
 const jobOf = (kind, request, list) => {
-  const problem = (sentence) => { at(`${kind}-problem`).textContent = sentence; };
+  const problem = (sentence) => { say(at(`${kind}-problem`), sentence); };
   const ask = async (act) => {
     try {
       await act();
@@ -71,7 +71,7 @@ const fill = async () => {
     at("none").hidden = runs.length > 0;
     await show();
   } catch (error) {
-    at("merge-problem").textContent = error.message;
+    say(at("merge-problem"), error.message);
   }
 };
 at("which").addEventListener("change", show);

@@ -1,8 +1,9 @@
 // The grid of a run: prompts and seeds in rows; base, checkpoints and result, or strengths of the LoRA, in columns.
 
 import { get, post } from "./api.js";
-import { copy, make } from "./element.js";
+import { copy, make, say } from "./element.js";
 import { JobList } from "./job_list.js";
+import { beginJob } from "./asking.js";
 
 const at = (id) => document.getElementById(id);
 const path = (name) => `runs/${encodeURIComponent(name)}`;
@@ -24,7 +25,7 @@ export class GridView {
     });
     at("grid-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#ask(async () => { await post("jobs/compare", this.#request()); await this.jobs.look(); });
+      this.#ask(async () => { if (await beginJob("jobs/compare", this.#request(), "Generate these images?", "Generate")) await this.jobs.look(); });
     });
     at("grid-copy").addEventListener("click", () => this.#ask(async () => copy((await post("jobs/compare/check", this.#request())).command, at("grid-copy"))));
     for (const side of ["left", "right"]) at(`column-${side}`).addEventListener("change", () => this.#choose());
@@ -138,7 +139,7 @@ export class GridView {
       await act();
       at("grid-problem").textContent = "";
     } catch (error) {
-      at("grid-problem").textContent = error.message;
+      say(at("grid-problem"), error.message);
     }
     at("grid-start").disabled = false;
   }

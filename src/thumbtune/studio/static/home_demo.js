@@ -1,7 +1,7 @@
 // The demo of Home: a job that generates images of the bundled model, which come to Judge.
 
 import { post } from "./api.js";
-import { copy, make } from "./element.js";
+import { copy, make, say } from "./element.js";
 import { JobList } from "./job_list.js";
 
 const at = (id) => document.getElementById(id);
@@ -18,7 +18,7 @@ const ask = async (act) => {
   try {
     await act();
   } catch (error) {
-    at("demo-problem").textContent = error.message;
+    say(at("demo-problem"), error.message);
   }
 };
 

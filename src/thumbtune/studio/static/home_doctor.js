@@ -1,7 +1,7 @@
 // The doctor of Home: what this machine has, measured once and kept, and again at a click.
 
 import { get, post } from "./api.js";
-import { ago, make } from "./element.js";
+import { ago, make, say } from "./element.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -29,10 +29,10 @@ const measure = async () => {
     draw(await post("doctor"));
   } catch (error) {
     at("doctor-state").textContent = "Not measured";
-    at("doctor-problem").textContent = error.message;
+    say(at("doctor-problem"), error.message);
   }
   at("doctor-again").disabled = false;
 };
 
 at("doctor-again").addEventListener("click", measure);
-get("doctor").then((found) => (found ? draw(found) : measure())).catch((error) => { at("doctor-problem").textContent = error.message; });
+get("doctor").then((found) => (found ? draw(found) : measure())).catch((error) => { say(at("doctor-problem"), error.message); });

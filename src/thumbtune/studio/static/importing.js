@@ -2,6 +2,7 @@
 
 import { get, post } from "./api.js";
 import { refresh, tell } from "./shell.js";
+import { say } from "./element.js";
 
 const at = (id) => document.getElementById(id);
 const dialog = at("import");
@@ -16,7 +17,7 @@ const row = (name, number) => {
   return line;
 };
 
-const problem = (sentence = "") => { at("import-problem").textContent = sentence; };
+const problem = (sentence = "") => { say(at("import-problem"), sentence); };
 
 const choose = async (id) => {
   problem();

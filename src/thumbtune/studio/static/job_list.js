@@ -1,7 +1,7 @@
 // A list of jobs with their state, progress and what can be done; it looks again while one is at work.
 
 import { get, post } from "./api.js";
-import { ago, copy, duration, make, number } from "./element.js";
+import { ago, copy, duration, make, number, spoken } from "./element.js";
 import { refresh, tell } from "./shell.js";
 
 export const WORDS = {
@@ -40,12 +40,12 @@ export const asked = async (job, what) => {
   }
 };
 
-// Return the buttons of a job.
-export const actionsOf = (job, changed) => {
+// Return the buttons of a job. isNext: whether to resume it is the next thing to do.
+export const actionsOf = (job, changed, isNext = false) => {
   const act = (what) => async () => changed(await change(job, what));
   const buttons = [];
   if (isActive(job)) buttons.push(make("button", { class: "small", type: "button", disabled: job.stopping, on: { click: act("stop") } }, "Stop"));
-  if (job.state === "stopped" || job.state === "failed") buttons.push(make("button", { class: "small", type: "button", on: { click: act("resume") } }, "Resume"));
+  if (job.state === "stopped" || job.state === "failed") buttons.push(make("button", { class: isNext ? "small main" : "small", type: "button", on: { click: act("resume") } }, "Resume"));
   const command = make("button", { class: "small", type: "button" }, "Copy as command");
   command.addEventListener("click", () => copy(job.command, command));
   return make("span", { class: "actions" }, ...buttons, command);
@@ -76,7 +76,7 @@ export class JobList {
     try {
       this.draw((await get(`jobs?kind=${this.kind}`)).filter(this.wanted).slice(0, this.most));
     } catch (error) {
-      if (error.status) this.place.replaceChildren(make("p", { class: "quiet" }, error.message));
+      if (error.status) this.place.replaceChildren(make("p", { class: "quiet" }, ...spoken(error.message)));
     }
     if (!document.hidden && this.jobs.some(isActive)) this.timer = setTimeout(() => this.look(), EVERY_MS);
   }
@@ -101,7 +101,7 @@ export class JobList {
       job.about ? make("p", { class: "quiet sentence" }, job.about) : null,
       barOf(job.done, job.total, UNITS[job.kind] ?? "", `Progress of ${job.name}`),
       GENERATING.includes(job.kind) && job.state === "running" && paceOf(job) ? make("p", { class: "quiet" }, `about ${duration(paceOf(job) * (job.total - job.done))} left`) : null,
-      job.sentence || job.doing ? make("p", { class: "sentence" }, job.sentence ?? job.doing) : null,
+      job.sentence || job.doing ? make("p", { class: "sentence" }, ...spoken(job.sentence ?? job.doing)) : null,
       this.#thumbs(job),
       make("div", { class: "row" }, this.link(job), actionsOf(job, changed)));
   }

@@ -1,9 +1,9 @@
 // Judge: one image at a time. The vote names the image that is on the screen; a key before an image is there does nothing.
 
 import { Deck, load } from "./deck.js";
-import { keyOf, printKeys, tableOf } from "./keys.js";
-import { nudge, tell } from "./shell.js";
-import { history, setHistory, undo, vote } from "./votes.js";
+import { keyOf, onKeys, printKeys, tableOf } from "./keys.js";
+import { nudge, setSubject, tell } from "./shell.js";
+import { history, onHistory, setHistory, undo, vote } from "./votes.js";
 import { Wall } from "./wall.js";
 
 const at = (id) => document.getElementById(id);
@@ -23,6 +23,22 @@ let isWall = false;
 
 const deck = new Deck(() => draw(), (item) => tell(`Image ${item.id} could not be shown, and was left out.`));
 const wall = new Wall(at("wall"), deck, { judge, takeBack });
+
+// Another tab of this browser judged: its images are not shown here again, and its verdicts can be looked back at.
+onHistory(() => {
+  const now = history(), ids = new Set(now.map(({ id }) => id)), known = new Set(past.map(({ id }) => id));
+  const first = past.findIndex(({ id }) => ids.has(id)); // those before have only grown too old to be kept
+  const looked = back === null ? null : past[back].id;
+  const judged = now.filter(({ id }) => !known.has(id));
+  const again = new Set(judged.map(({ item }) => item.id)); // judged otherwise, after a look back
+  const takenBack = past.filter(({ id, item }, place) => place > first && !ids.has(id) && !again.has(item.id));
+  past = now;
+  if (looked !== null && !ids.has(looked)) back = backCard = null;
+  else if (looked !== null) back = past.findIndex(({ id }) => id === looked);
+  deck.follow(judged, takenBack);
+  wall.follow(judged, takenBack);
+  draw();
+});
 
 const current = () => (back === null ? deck.first : backCard);
 
@@ -64,8 +80,7 @@ function drawEnd(isEmpty) {
 }
 
 function remember(item, kind, id) {
-  past.push({ item: { ...item, vote: null }, kind, id });
-  past = past.slice(-60);
+  past = [...history(), { item: { ...item, vote: null }, kind, id }].slice(-60); // another tab may have judged just now
   setHistory(past);
 }
 
@@ -162,7 +177,11 @@ const actions = {
   words: () => toggle("words", "wordless"),
   blur: () => toggle("blur", "blurred"),
 };
-const ONE = tableOf("one"), WALL = tableOf("wall"); // keys -> actions
+let ONE = tableOf("one"), WALL = tableOf("wall"); // keys -> actions
+onKeys(() => {
+  [ONE, WALL] = [tableOf("one"), tableOf("wall")];
+  printKeys();
+});
 const REASON = /^reason-(\d)$/;
 
 const reason = (place) => {
@@ -242,6 +261,7 @@ document.addEventListener("counts", ({ detail }) => {
   at("hint").textContent = few
     ? `Few ${name} so far: ${Math.min(likes, dislikes)} of ${both}. Training learns from both.`
     : both && Math.min(likes, dislikes) >= GOAL ? "Enough for a first training." : "";
+  setSubject(left > 0 ? `${left.toLocaleString("en-US")} left` : "");
   at("end").dataset.images = images ? "some" : "none";
 });
 

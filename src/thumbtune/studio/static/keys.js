@@ -67,6 +67,9 @@ export const refusalOf = (wanted, key) => {
   return `${nameOf(key)} is the key for “${other.words}” already; give that one another key first, or choose another.`;
 };
 
+// Hear that keys were chosen in another tab of this browser.
+export const onKeys = (hear) => window.addEventListener("storage", (event) => { if (event.key === KEPT) hear(); });
+
 // Keep a key for an action.
 export const choose = ({ name }, key) => keep(KEPT, JSON.stringify({ ...chosen(), [name]: key }));
 

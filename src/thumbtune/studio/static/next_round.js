@@ -1,8 +1,9 @@
 // The next round of a finished run: images to judge, then a training that begins from its LoRA.
 
 import { get, post } from "./api.js";
-import { copy, make } from "./element.js";
+import { copy, make, say } from "./element.js";
 import { JobList } from "./job_list.js";
+import { beginJob } from "./asking.js";
 
 const at = (id) => document.getElementById(id);
 const NOTHING = "The next round was not begun yet.";
@@ -18,7 +19,7 @@ export class NextRound {
     });
     at("next").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#ask(async () => { await post("jobs/round", this.#request()); await this.list.look(); });
+      this.#ask(async () => { if (await beginJob("jobs/round", this.#request(), "Generate for the next round?", "Generate all the same")) await this.list.look(); });
     });
     at("next-copy").addEventListener("click", () => this.#ask(async () => copy((await post("jobs/round/check", this.#request())).command, at("next-copy"))));
     at("next-train").addEventListener("click", () => this.#ask(async () => train(await get(`runs/${encodeURIComponent(this.run)}/next?reference=${at("next-reference").value}`))));
@@ -49,7 +50,7 @@ export class NextRound {
       await act();
       at("next-problem").textContent = "";
     } catch (error) {
-      at("next-problem").textContent = error.message;
+      say(at("next-problem"), error.message);
     }
   }
 }

@@ -3,8 +3,8 @@
 import { make } from "./element.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const HEIGHT = 190;
-const LEFT = 52, RIGHT = 10, TOP = 10, BOTTOM = 24; // of the axes' frame, in pixels
+const HEIGHT = 220;
+const LEFT = 52, RIGHT = 10, TOP = 26, BOTTOM = 38; // of the axes' frame, in pixels; above and below it are the names of the axes
 const MOST = 300; // points of a line: more than that are joined into means
 const TICKS = 4;
 
@@ -58,27 +58,33 @@ export const brief = (value) => {
 
 // Return a figure with a plot of lines.
 //   lines: [{ name, points: [[x, y]], kind: "plain" | "liked" | "disliked", smooth: whether a mean goes through it }]
+//   unit:  what the values are, in words; the steps are below
 //   mark:  a value with a thin line of its own, and its name, such as 0.5 "chance"
-export const plot = ({ title, lines, mark = null, width = 420, last = 1 }) => {
+export const plot = ({ title, unit, lines, mark = null, width = 420, last = 1, none = "No number yet" }) => {
   const all = lines.flatMap((line) => line.points);
   const latest = lines.filter((line) => line.points.length).map((line) => `${line.name} ${brief(line.points.at(-1)[1])}`);
   const key = make("figcaption", {}, make("strong", {}, title),
     ...lines.map((line) => make("span", { class: "key" }, sample(line.kind), ` ${line.name}`,
       line.points.length ? make("b", {}, ` ${brief(line.points.at(-1)[1])}`) : "")));
-  if (!all.length) return make("figure", { class: "plot" }, key, make("p", { class: "quiet" }, "No number yet."));
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": `${title}: ${latest.join(", ") || none}` });
+  svg.append(draw("text", { class: "unit", x: 0, y: 12 }, unit), draw("text", { class: "unit", x: width - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, "step"));
+  if (!all.length) { // an empty frame of the same size, so that nothing jumps when the first number comes
+    svg.append(draw("rect", { class: "empty", x: LEFT, y: TOP, width: width - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM }),
+      draw("text", { x: (LEFT + width - RIGHT) / 2, y: (TOP + HEIGHT - BOTTOM) / 2 + 4, "text-anchor": "middle" }, none));
+    return make("figure", { class: "plot" }, key, svg);
+  }
   const ys = [...all.map((point) => point[1]), ...(mark ? [mark.value] : [])];
   const ticks = ticksOf(Math.min(...ys), Math.max(...ys));
   const right = Math.max(last, all.reduce((most, point) => Math.max(most, point[0]), 1));
   const x = (step) => LEFT + ((width - LEFT - RIGHT) * step) / right;
   const y = (value) => TOP + ((HEIGHT - TOP - BOTTOM) * (ticks.at(-1) - value)) / (ticks.at(-1) - ticks[0]);
   const path = (points) => points.map(([step, value], index) => `${index ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": `${title}: ${latest.join(", ")}` });
   for (const tick of ticks) {
     svg.append(draw("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }),
       draw("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, brief(tick)));
   }
   for (const step of ticksOf(0, right).filter((each) => each <= right)) {
-    svg.append(draw("text", { x: x(step), y: HEIGHT - 6, "text-anchor": "middle" }, brief(step)));
+    svg.append(draw("text", { x: x(step), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, brief(step)));
   }
   if (mark) {
     svg.append(draw("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: y(mark.value), y2: y(mark.value) }),

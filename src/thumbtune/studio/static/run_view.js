@@ -1,10 +1,10 @@
 // One run: its state, live plots, samples, the guards' sentences and the end of its log.
 
 import { get, post } from "./api.js";
-import { duration, make, number } from "./element.js";
+import { duration, make, number, say, spoken } from "./element.js";
 import { JobList, actionsOf, asked, barOf, isActive, stateOf } from "./job_list.js";
 import { column, plot } from "./plot.js";
-import { tell } from "./shell.js";
+import { setSubject, tell } from "./shell.js";
 
 const at = (id) => document.getElementById(id);
 const LINES = 400; // of the log
@@ -13,16 +13,16 @@ const RECENT = 20; // steps whose seconds tell how long the others take
 
 export class RunView {
   constructor(changed, next) {
-    Object.assign(this, { changed, next, name: null, source: null, due: false });
-    let evaluating = false;
+    Object.assign(this, { changed, next, name: null, source: null, due: false, evaluating: false });
     this.evaluations = new JobList(at("run-evaluations"), "evaluate", {
       most: 1, // the newest
       title: () => "Evaluation",
       wanted: (job) => job.name === this.name,
       drawn: (jobs) => {
-        const was = evaluating;
-        evaluating = jobs.some(isActive);
-        if (was && !evaluating) this.#look(); // for its verdict
+        const was = this.evaluating;
+        this.evaluating = jobs.some(isActive);
+        if (was && !this.evaluating) this.#look(); // for its verdict
+        if (was !== this.evaluating) this.#later();
       },
     });
     new ResizeObserver(() => this.#later()).observe(at("plots"));
@@ -37,6 +37,7 @@ export class RunView {
     this.close();
     Object.assign(this, { name, job, rows: new Map(), log: [], samples: [], prompts: [], run: null, key: null });
     at("run-name").textContent = name;
+    setSubject(name);
     for (const id of ["log", "run-state", "run-actions", "run-bar"]) at(id).replaceChildren(); // those of another run
     if (job) this.#watch(job);
     this.evaluations.look();
@@ -48,6 +49,7 @@ export class RunView {
     this.source?.close();
     Object.assign(this, { source: null, name: null });
     this.next.hide();
+    setSubject("");
   }
 
   async #look() {
@@ -91,7 +93,7 @@ export class RunView {
     this.#plots(rows, steps);
     this.#samples();
     const notes = [...new Set([...(this.run?.notes ?? []), ...this.log.filter((line) => line.startsWith(NOTE)).map((line) => line.slice(NOTE.length))])];
-    at("notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
+    at("notes").replaceChildren(...notes.map((note) => make("li", {}, ...spoken(note))));
     at("notes-box").hidden = !notes.length;
     const log = at("log"), follows = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
     log.textContent = this.log.join("\n");
@@ -103,7 +105,7 @@ export class RunView {
     const { job, run } = this, step = rows.at(-1)?.step ?? 0;
     const state = job ? stateOf(job) : make("span", { class: "state", "data-state": run?.finished ? "done" : "stopped" }, run?.finished ? "✓ Done" : "■ Not finished");
     at("run-state").replaceChildren(state);
-    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict, run?.reported, Boolean(run?.step), Boolean(rows.length)]);
+    const key = JSON.stringify([job?.state, job?.stopping, run?.finished, run?.verdict, this.evaluating, run?.reported, Boolean(run?.step), Boolean(rows.length)]);
     if (key !== this.key) { // so that a button keeps its focus
       this.key = key;
       at("run-actions").replaceChildren(...this.#actions(rows.length > 0));
@@ -114,9 +116,9 @@ export class RunView {
     at("run-left").textContent = isLive && steps && step ? `about ${duration(each * (steps - step))} left, ${each < 1 ? `${number(Math.round(10 / each) / 10)} steps a second` : `${each.toFixed(1)} s a step`}`
       : isLive ? job.doing ?? "Preparing: it loads the model and encodes the images" : "";
     const sentence = run?.stopped ?? (job?.state === "waiting" ? "It waits for the job before it." : job?.sentence) ?? "";
-    at("run-sentence").textContent = sentence;
+    say(at("run-sentence"), sentence);
     at("run-sentence").dataset.bad = String(Boolean(run?.stopped) || job?.state === "failed");
-    at("run-verdict").textContent = run?.verdict ?? "";
+    say(at("run-verdict"), run?.verdict ?? "");
   }
 
   // begun: whether it has taken a step; before, nobody hears that something is asked
@@ -133,26 +135,31 @@ export class RunView {
       }
     };
     const changed = (now) => { this.changed(now); if (now.state !== job.state) this.open(name, now, Boolean(run)); };
-    const buttons = job ? [actionsOf(job, changed)] : [];
+    // one of them is the next thing to do: resume, evaluate, then compare; none while the run or its evaluation works
+    const works = (job && isActive(job)) || this.evaluating;
+    const next = works ? "" : !run?.finished ? "resume" : run.verdict ? "compare" : "evaluate";
+    const look = (what) => (what === next ? "small main" : "small");
+    const button = (what, words, act, disabled = false) => make("button", { class: look(what), type: "button", disabled, on: { click: act } }, words);
+    const link = (what, words, href, more = {}) => make("a", { class: `button ${look(what)}`, href, ...more }, words);
+    const here = encodeURIComponent(name), isFinished = run?.finished && !(job && isActive(job));
+    const buttons = [];
+    if (isFinished) {
+      if (run.verdict) buttons.push(link("compare", "Compare with the base", `/compare?run=${here}`));
+      buttons.push(button("evaluate", this.evaluating ? "Evaluating" : run.verdict ? "Evaluate again" : "Evaluate", begin("evaluate"), this.evaluating));
+    }
+    if (run && (run.finished || run.step)) buttons.push(link("grid", "Compare checkpoints", `/compare?run=${here}#grid`));
+    if (isFinished) {
+      buttons.push(link("generate", "Generate with it", `/generate?run=${here}`), button("round", "Next round", () => this.next.toggle(name)),
+        link("export", "Export", `/export?run=${here}`));
+    }
+    if (run?.reported) buttons.push(link("report", "Report", `/api/v1/runs/${here}/report`, { download: "" }));
+    if (!job && run && !run.finished) buttons.unshift(button("resume", "Resume", begin("resume")));
+    if (job) buttons[isFinished ? "push" : "unshift"](actionsOf(job, changed, next === "resume"));
     if (job?.state === "running" && !job.stopping) {
       for (const [what, words] of [["save", "Save a checkpoint"], ["sample", "Sample now"]]) {
-        const button = make("button", { class: "small", type: "button", disabled: !begun }, words);
-        button.addEventListener("click", async () => {
-          if (await asked(job, what)) tell(`${words}: asked; it happens after the next step.`);
-        });
-        buttons.push(button);
+        buttons.push(button(what, words, async () => { if (await asked(job, what)) tell(`${words}: asked; it happens after the next step.`); }, !begun));
       }
     }
-    if (!job && run && !run.finished) buttons.push(make("button", { class: "small", type: "button", on: { click: begin("resume") } }, "Resume"));
-    if (run?.finished && !(job && isActive(job))) {
-      buttons.push(make("a", { class: "button small", href: `/generate?run=${encodeURIComponent(name)}` }, "Generate with it"),
-        make("button", { class: "small", type: "button", on: { click: () => this.next.toggle(name) } }, "Next round"),
-        make("a", { class: "button small", href: `/export?run=${encodeURIComponent(name)}` }, "Export"),
-        make("button", { class: "small", type: "button", on: { click: begin("evaluate") } }, run.verdict ? "Evaluate again" : "Evaluate"));
-      if (run.verdict) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}` }, "Compare with the base"));
-    }
-    if (run?.reported) buttons.push(make("a", { class: "button small", href: `/api/v1/runs/${encodeURIComponent(name)}/report`, download: "" }, "Report"));
-    if (run && (run.finished || run.step)) buttons.push(make("a", { class: "button small", href: `/compare?run=${encodeURIComponent(name)}#grid` }, "Compare checkpoints"));
     return buttons;
   }
 
@@ -162,15 +169,19 @@ export class RunView {
     const width = one >= 640 ? Math.floor((one - 20) / 2) : one;
     const line = (name, key, kind = "plain", smooth = true) => ({ name, points: column(rows, key), kind, smooth });
     const figures = [
-      { title: "Implicit reward", lines: [line("liked", "liked_log_ratio", "liked"), line("disliked", "disliked_log_ratio", "disliked")], mark: { value: 0, name: "base" } },
+      { title: "Implicit reward", unit: "log-ratio: error of the reference minus that of the policy", lines: [line("liked", "liked_log_ratio", "liked"), line("disliked", "disliked_log_ratio", "disliked")], mark: { value: 0, name: "base" } },
       rows.some((row) => Number.isFinite(row.held_out_liked))
-        ? { title: "Held-out likes", lines: [line("better than the base", "held_out_liked", "plain", false)], mark: { value: 0, name: "base" } }
-        : { title: "Held-out agreement", lines: [line("agreement", "agreement", "plain", false)], mark: { value: 0.5, name: "chance" } },
-      { title: "Loss", lines: [line("loss", "loss")] },
-      { title: "Reference point", lines: [line("reference point", "reference_point")] },
-      { title: "Saturation", lines: [line("share of images that teach almost nothing", "saturation")] },
+        ? { title: "Held-out likes", unit: "share of the base's error that is gone", lines: [line("better than the base", "held_out_liked", "plain", false)], mark: { value: 0, name: "base" } }
+        : { title: "Held-out agreement", unit: "share of pairs of a like and a dislike in the right order", none: "No validation yet", lines: [line("agreement", "agreement", "plain", false)], mark: { value: 0.5, name: "chance" } },
+      { title: "Loss", unit: "mean over the images of a step", lines: [line("loss", "loss")] },
+      { title: "Reference point", unit: "log-ratio that is neither gain nor loss", lines: [line("reference point", "reference_point")] },
+      { title: "Saturation", unit: "share of images that teach almost nothing", lines: [line("saturation", "saturation")] },
     ];
-    place.replaceChildren(...figures.map((figure) => plot({ ...figure, width, last })));
+    if (!rows.length) { // while it prepares: one sentence, and no empty frames
+      const comes = this.job && isActive(this.job) ? "Its numbers come with the first step." : "It took no step.";
+      return place.replaceChildren(make("p", { class: "quiet" }, comes));
+    }
+    return place.replaceChildren(...figures.map((figure) => plot({ ...figure, width, last })));
   }
 
   #samples() {

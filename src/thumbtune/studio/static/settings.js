@@ -1,17 +1,11 @@
-// Settings: the theme of this browser, label policies, a copy of the votes, and what runs here.
+// Settings: the theme and the keys of this browser; for the owner also raters, label policies, a copy, and what runs here.
 
-import { get, post } from "./api.js";
-import { make, number } from "./element.js";
+import { person } from "./api.js";
 import "./settings_keys.js";
-import "./settings_raters.js";
 
 const at = (id) => document.getElementById(id);
 const YEAR = 365 * 24 * 60 * 60;
 const THEME = "thumbtune-theme"; // a cookie, so that a page comes in its colours (pages.py)
-const WORDS = {
-  majority: "what most raters chose; a tie counts for nothing", unanimous: "only where all agree",
-  "any-dislike": "a dislike if anybody dislikes it", "per-vote": "each vote is a label of its own",
-};
 
 at("theme").addEventListener("change", ({ target }) => {
   const theme = target.value;
@@ -21,38 +15,4 @@ at("theme").addEventListener("change", ({ target }) => {
   document.querySelector("meta[name=color-scheme]").content = theme || "light dark";
 });
 
-const choose = async (policy) => {
-  try {
-    at("policy-problem").textContent = "";
-    draw(await post("label-policies", { policy }));
-    at("policies").querySelector("input:checked")?.focus();
-  } catch (error) {
-    at("policy-problem").textContent = error.message;
-  }
-};
-
-const draw = ({ chosen, policies }) => {
-  const all = policies.some(({ policy }) => policy === chosen) ? policies : [...policies, { policy: chosen, likes: 0, dislikes: 0, undecided: 0 }];
-  at("policies").replaceChildren(...all.map(({ policy, likes, dislikes, undecided }, place) => {
-    const pick = make("input", { type: "radio", name: "policy", id: `policy-${place}`, value: policy, checked: policy === chosen, on: { change: () => choose(policy) } });
-    const about = WORDS[policy] ?? "the votes of one rater";
-    return make("tr", {},
-      make("td", {}, make("label", { class: "pick", for: pick.id }, pick, make("span", {}, make("b", {}, policy), make("span", { class: "quiet" }, ` ${about}`)))),
-      make("td", { class: "number" }, number(likes)), make("td", { class: "number" }, number(dislikes)), make("td", { class: "number" }, number(undecided)));
-  }));
-  at("policy-command").textContent = `thumbtune train --set ${/^[\w:.-]+$/.test(chosen) ? `label_policy=${chosen}` : `'label_policy=${chosen.replaceAll("'", "'\\''")}'`}`;
-};
-
-const tell = (about) => {
-  const { versions, store, images, root } = about;
-  const facts = { Store: store, Images: images, "Work folder": root ?? "none (--root)", ...versions };
-  at("about").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
-  at("backup-command").textContent = about.backup;
-  at("backup-here").hidden = about.on_server;
-  at("backup-about").textContent = about.on_server
-    ? "The store is on a server, which makes its own copies:"
-    : `One file with all votes, prompts and jobs, made while others go on judging. Images are not in it: copy the folder ${images} too. To go back to it, end the studio, remove ${store} with its -wal and -shm, and put the copy in its place. The same in a terminal:`;
-};
-
-get("label-policies").then(draw).catch((error) => { at("policy-problem").textContent = error.message; });
-get("about").then(tell).catch((error) => { at("backup-about").textContent = error.message; });
+if (person.role === "owner") import("./settings_owner.js"); // a rater has no part of it

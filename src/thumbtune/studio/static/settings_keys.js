@@ -1,13 +1,13 @@
 // The keys of Settings: a table of Judge's keys, of which each can be another one.
 
-import { make } from "./element.js";
+import { make, say } from "./element.js";
 import { ACTIONS, choose, isChanged, keyOf, keysOf, nameOf, refusalOf, reset } from "./keys.js";
 
 const at = (id) => document.getElementById(id);
 const MODIFIERS = ["Shift", "Control", "Alt", "Meta", "AltGraph", "CapsLock"];
 let waiting = null; // the action whose key is pressed next
 
-const problem = (sentence = "") => { at("keys-problem").textContent = sentence; };
+const problem = (sentence = "") => { say(at("keys-problem"), sentence); };
 
 const row = (one) => {
   const isWaiting = waiting === one;

@@ -1,14 +1,15 @@
 // The raters of Settings: add one, show a link, make another one, remove one.
 
 import { get, person, post } from "./api.js";
-import { copy, make } from "./element.js";
+import { copy, make, say } from "./element.js";
 import { tell } from "./shell.js";
+import { sure } from "./asking.js";
 
 const at = (id) => document.getElementById(id);
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 const shown = new Map(); // ids -> links that are on the page
 
-const problem = (sentence = "") => { at("raters-problem").textContent = sentence; };
+const problem = (sentence = "") => { say(at("raters-problem"), sentence); };
 
 // Do something with the studio; what it refuses becomes a sentence.
 const ask = async (act) => {
@@ -21,31 +22,26 @@ const ask = async (act) => {
   }
 };
 
-// Ask whether something is meant, and do it then.
-const sure = (title, about, yes, act) => {
-  at("sure-title").textContent = title;
-  at("sure-about").textContent = about;
-  at("sure-yes").textContent = yes;
-  at("sure").returnValue = "";
-  at("sure").addEventListener("close", () => { if (at("sure").returnValue === "yes") act(); }, { once: true });
-  at("sure").showModal();
-};
-
 const show = ({ id }, { path }) => {
   shown.set(id, `${location.origin}${path}`);
   return look(id);
 };
 
-const renew = (rater) => sure(`Make a new link for ${rater.name}?`,
-  `The link of before ends at once, and so does each browser that it signed in${rater.name === person.rater ? ", but for this one" : ""}.`,
-  "Make a new link", () => ask(async () => show(rater, await post(`raters/${rater.id}/link`))));
+const renew = async (rater) => {
+  const about = `The link of before ends at once, and so does each browser that it signed in${rater.name === person.rater ? ", but for this one" : ""}.`;
+  if (!(await sure(`Make a new link for ${rater.name}?`, [about], "Make a new link"))) return;
+  await ask(async () => show(rater, await post(`raters/${rater.id}/link`)));
+};
 
-const remove = (rater) => sure(`Remove ${rater.name}?`, "Their link and their browsers are signed out at once. Their votes stay; `thumbtune likes erase` deletes those.",
-  "Remove", () => ask(async () => {
+const remove = async (rater) => {
+  const about = "Their link and their browsers are signed out at once. Their votes stay; `thumbtune likes erase` deletes those.";
+  if (!(await sure(`Remove ${rater.name}?`, [about], "Remove"))) return;
+  await ask(async () => {
     draw(await post(`raters/${rater.id}/remove`));
     tell(`${rater.name} is no rater any more.`);
     at("name").focus();
-  }));
+  });
+};
 
 const linkOf = (rater) => {
   const link = shown.get(rater.id);

@@ -4,6 +4,7 @@ import { get, onLink } from "./api.js";
 import { onRefused, onWaiting } from "./outbox.js";
 import "./rail.js";
 import "./votes.js"; // which sends what waits, on every page
+import { say } from "./element.js";
 
 const at = (id) => document.getElementById(id);
 const EVERY_MS = 20_000;
@@ -11,11 +12,25 @@ let counts = null;
 let waiting = 0; // votes that are not sent yet
 let linked = true;
 let nudges = 0;
+let subject = ""; // what the page shows now, in the title of the browser
+const PAGE = document.title.split(" · ")[0]; // its name
 
 const number = (value) => value.toLocaleString("en-US");
 
+const drawTitle = () => {
+  const jobs = counts?.jobs ? `${number(counts.jobs)} ${counts.jobs === 1 ? "job" : "jobs"}` : "";
+  document.title = [linked ? "" : "Offline", PAGE, subject, jobs, "Thumbtune"].filter(Boolean).join(" · ");
+};
+
+// Name what the page shows now in the title of the browser: a run, or how much is left.
+export const setSubject = (words) => {
+  subject = words;
+  drawTitle();
+};
+
 const drawCounts = () => {
   if (!counts) return;
+  drawTitle();
   at("likes").textContent = number(counts.likes);
   at("dislikes").textContent = number(counts.dislikes);
   at("left").textContent = number(Math.max(0, counts.left));
@@ -23,6 +38,7 @@ const drawCounts = () => {
 };
 
 const drawLink = () => {
+  drawTitle();
   at("link").dataset.state = linked ? (waiting ? "sending" : "on") : "off";
   const votes = `${number(waiting)} ${waiting === 1 ? "vote" : "votes"}`; // answers of blind tests among them
   at("link-text").textContent = linked
@@ -60,7 +76,7 @@ onRefused((sentence) => tell(`A vote was not stored: ${sentence}`));
 // Show a sentence for some seconds.
 export const tell = (sentence) => {
   const toast = document.createElement("p");
-  toast.textContent = sentence;
+  say(toast, sentence);
   at("toasts").append(toast);
   setTimeout(() => toast.remove(), 6000);
 };

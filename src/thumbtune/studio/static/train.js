@@ -1,7 +1,7 @@
 // Train: a form for a new run, the list of runs, and one run with its numbers as they come.
 
 import { get } from "./api.js";
-import { ago, make } from "./element.js";
+import { ago, make, spoken } from "./element.js";
 import { actionsOf, barOf, isActive, stateOf } from "./job_list.js";
 import { tell } from "./shell.js";
 import { RunView } from "./run_view.js";
@@ -23,7 +23,7 @@ const look = async () => {
     [jobs, runs] = await Promise.all([get("jobs"), get("runs")]);
     draw();
   } catch (error) {
-    if (error.status) at("runs").replaceChildren(make("p", { class: "quiet" }, error.message));
+    if (error.status) at("runs").replaceChildren(make("p", { class: "quiet" }, ...spoken(error.message)));
   }
   if (!document.hidden && !chosen()) timer = setTimeout(look, jobs.some(isActive) ? EVERY_MS : 5 * EVERY_MS);
 };
@@ -54,7 +54,7 @@ const draw = () => {
   at("runs").replaceChildren(...(all.length ? all.map(card) : [make("p", { class: "quiet" }, "There is no run yet.")]));
   at("evaluations").replaceChildren(...others.map((job) => make("article", { class: "card job" },
     make("div", { class: "row" }, make("strong", {}, job.name), stateOf(job), make("span", { class: "quiet" }, ago(job.created_at))),
-    job.sentence ? make("p", { class: "sentence" }, job.sentence) : null, make("div", { class: "row" }, actionsOf(job, look)))));
+    job.sentence ? make("p", { class: "sentence" }, ...spoken(job.sentence)) : null, make("div", { class: "row" }, actionsOf(job, look)))));
   at("evaluations-box").hidden = !others.length;
 };
 
@@ -66,7 +66,7 @@ const card = (run) => {
     make("div", { class: "row" }, make("a", { href: `#run=${encodeURIComponent(run.name)}` }, make("strong", {}, run.name)), state,
       make("span", { class: "quiet" }, ago(run.at))),
     run.finished ? null : barOf(run.step, run.steps, "steps", `Progress of ${run.name}`),
-    sentence ? make("p", { class: "sentence" }, sentence) : null);
+    sentence ? make("p", { class: "sentence" }, ...spoken(sentence)) : null);
 };
 
 const route = async () => {

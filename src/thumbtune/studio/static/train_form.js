@@ -1,7 +1,8 @@
 // The form of a new training: a preset, six settings, and all others in one list to search.
 
 import { get, post } from "./api.js";
-import { copy, make } from "./element.js";
+import { copy, make, say } from "./element.js";
+import { beginJob } from "./asking.js";
 
 const at = (id) => document.getElementById(id);
 const LABELS = {
@@ -73,7 +74,7 @@ export class TrainForm {
   }
 
   #problem(sentence) {
-    at("form-problem").textContent = sentence;
+    say(at("form-problem"), sentence);
   }
 
   #draw() {
@@ -150,9 +151,9 @@ export class TrainForm {
   async #start() {
     at("start").disabled = true;
     try {
-      const job = await post("jobs/train", this.request());
+      const job = await beginJob("jobs/train", this.request(), "Start this training?", "Start training");
       this.#problem("");
-      this.started(job);
+      if (job) this.started(job);
     } catch (error) {
       this.#problem(error.message);
     }

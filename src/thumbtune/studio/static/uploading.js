@@ -1,7 +1,7 @@
 // Upload images: choose files or drop them on the page, and send them one after the other.
 
 import { post } from "./api.js";
-import { make, number } from "./element.js";
+import { make, number, say } from "./element.js";
 import { refresh, tell } from "./shell.js";
 
 const at = (id) => document.getElementById(id);
@@ -17,7 +17,7 @@ const MAX_BYTES = Number(dialog.dataset.most);
 
 const isOpen = (entry) => entry.state === "waiting" || entry.code === NO_PROMPT;
 
-const problem = (sentence = "") => { at("upload-problem").textContent = sentence; };
+const problem = (sentence = "") => { say(at("upload-problem"), sentence); };
 
 const draw = () => {
   const first = [...entries].sort((one, other) => (other.state === "refused") - (one.state === "refused"));

@@ -32,4 +32,6 @@ export const undo = (id) => outbox.add({ undoes: id });
 export const history = () => {
   try { return JSON.parse(kept(HISTORY) ?? "[]"); } catch { return []; }
 };
+// Hear that another tab of this browser has judged, or taken a vote back.
+export const onHistory = (hear) => window.addEventListener("storage", (event) => { if (event.key === HISTORY) hear(); });
 export const setHistory = (entries) => keep(HISTORY, JSON.stringify(entries.slice(-KEPT)));

@@ -66,6 +66,16 @@ export class Wall {
     this.root.querySelector("#wall-open").textContent = open ? `${open} not judged` : "All judged";
   }
 
+  // Show the verdicts of another tab, by history entries, and those that it took back.
+  follow(judged, takenBack) {
+    for (const tile of this.tiles) {
+      const now = judged.find(({ item }) => item.id === tile.card.item.id);
+      if (now) tile.kind = now.kind;
+      else if (takenBack.some(({ item }) => item.id === tile.card.item.id)) tile.kind = null;
+    }
+    this.draw();
+  }
+
   set(tile, kind) {
     if (tile.kind) return; // U takes a verdict back
     tile.kind = kind;

@@ -1,6 +1,7 @@
 // The door: go on once signed in, or sign in with a link or a token.
 
 import { post } from "./api.js";
+import { say } from "./element.js";
 
 if (document.body.dataset.signedIn === "yes") {
   location.replace("/");
@@ -14,7 +15,7 @@ if (document.body.dataset.signedIn === "yes") {
       await post("session", { token: given.match(/[?&]token=([\w-]+)/)?.[1] ?? given.slice(0, 200) });
       location.replace("/");
     } catch (error) {
-      problem.textContent = error.message;
+      say(problem, error.message);
       token.select();
     }
   });

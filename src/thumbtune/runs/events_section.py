@@ -1,21 +1,28 @@
-"""The section of a recipe on event logs: how the rows of the Parquet files that `likes` names are read."""
+"""The section of a recipe on event logs: how the rows of the Parquet files that `likes` names are read.
+
+The readers of logs load SQLAlchemy and NumPy, and are loaded when an option needs them: help on options does not.
+"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.event_log.reading import EventReading
-from thumbtune.feedback.reading.columns import check_key, parse_map
-from thumbtune.feedback.reading.own_words import parse_map_label
 from thumbtune.runs import values
 from thumbtune.runs.recipe_sections import Section
 
+if TYPE_CHECKING:
+    from thumbtune.feedback.event_log.reading import EventReading
+
 
 def _columns(value: str | None) -> str | None:
+    if not value:
+        return value
+    from thumbtune.feedback.reading.columns import check_key, parse_map
+
     try:
-        for key in parse_map(value) if value else ():
+        for key in parse_map(value):
             check_key(key)
         return value
     except UsageError as error:
@@ -23,9 +30,12 @@ def _columns(value: str | None) -> str | None:
 
 
 def _words(value: str | None) -> str | None:
+    if not value:
+        return value
+    from thumbtune.feedback.reading.own_words import parse_map_label
+
     try:
-        if value:
-            parse_map_label(value)
+        parse_map_label(value)
         return value
     except UsageError as error:
         raise ValueError(str(error).rstrip(".")) from error
@@ -52,8 +62,12 @@ class EventsSection(Section):
     prompt: str | None = Field(default=None, description="The prompt of an event log's rows without one.")
     split: str | None = Field(default=None, description="The split of an event log's files to read, as train.")
 
-    def reading(self) -> EventReading:
+    def reading(self) -> "EventReading":
         """Return these options as the log takes them."""
+        from thumbtune.feedback.event_log.reading import EventReading
+        from thumbtune.feedback.reading.columns import parse_map
+        from thumbtune.feedback.reading.own_words import parse_map_label
+
         return EventReading(
             columns=parse_map(self.map) if self.map else {},
             words=parse_map_label(self.map_label) if self.map_label else {},

@@ -1,9 +1,10 @@
 """What another busy program costs generating and training, by the number of threads and by how threads wait.
 
-    python -m benchmarks.busy      the bundled model, into benchmarks/busy.json; a table; about two minutes
+    python -m benchmarks.busy          the bundled model, into benchmarks/busy.json; a table; about two minutes
+    python -m benchmarks.busy --part 8 an eighth of the work, for a machine that is busy already
 
-A process for each way stays loaded and works in turns with the others: it generates 16 images, then trains some steps;
-once as the machine is, and once beside a loop that keeps one core busy. The processes that have no turn sleep.
+A process for each way stays loaded and works in turns with the others: it generates 16 images in 8 steps, then trains 4
+steps; once as the machine is, and once beside a loop that keeps one core busy. Processes without a turn sleep.
 
     1 thread     one thread
     all, active  a thread for each core, which spins while it waits for the others: what OpenMP does by itself
@@ -30,8 +31,8 @@ from typing import Any
 from benchmarks import machine
 
 FILE = Path(__file__).with_suffix(".json")
-TURNS = 4
-IMAGES, SAMPLING_STEPS, STEPS = 16, 6, 4
+TURNS = 3
+IMAGES, SAMPLING_STEPS, STEPS = 16, 8, 4
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 ACTIVE = "all, active"
 WAYS: Mapping[str, Mapping[str, str]] = {
@@ -40,11 +41,11 @@ WAYS: Mapping[str, Mapping[str, str]] = {
     "all, passive": {"OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"},
 }
 WORKS = ("generate", "train")
-WORKER = "from benchmarks.busy import serve; serve()"
+WORKER = "from benchmarks.busy import serve; import sys; serve(int(sys.argv[1]))"
 LOOP = "while True: pass"
 
 
-def serve() -> None:
+def serve(part: int) -> None:
     """Do the work that each line of standard input names, and answer its seconds by the clock and of the CPU."""
     import torch
 
@@ -58,7 +59,7 @@ def serve() -> None:
         steps = kto(case, Cache(Path(folder)))
         next(steps)
         model = parts_of(case, Cache(Path(folder))).model
-        sampler = Sampler(steps=SAMPLING_STEPS, guidance=3.0)
+        sampler = Sampler(steps=max(1, SAMPLING_STEPS // part), guidance=3.0)
         model.generate(["a red apple"], [0], sampler)
         print(json.dumps("ready"), flush=True)
         for line in sys.stdin:
@@ -66,7 +67,7 @@ def serve() -> None:
             if line.strip() == "generate":
                 model.generate(["a red apple"] * IMAGES, list(range(IMAGES)), sampler)
             else:
-                for _ in range(STEPS):
+                for _ in range(max(1, STEPS // part)):
                     next(steps)
             print(json.dumps([time.perf_counter() - begun, time.process_time() - cpu]), flush=True)
 
@@ -74,10 +75,10 @@ def serve() -> None:
 class Worker:
     """A process that works one way, and waits in between."""
 
-    def __init__(self, way: Mapping[str, str]) -> None:
+    def __init__(self, way: Mapping[str, str], part: int) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
+            [sys.executable, "-c", WORKER, str(part)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -127,13 +128,13 @@ def turn_of(workers: Mapping[str, Worker]) -> dict[tuple[str, str], tuple[float,
     return {(way, work): worker.seconds(work) for work in WORKS for way, worker in workers.items()}
 
 
-def measure(turns: int, ways: Mapping[str, Mapping[str, str]] = WAYS) -> list[dict[str, Any]]:
-    """Return a row for each way and work."""
+def measure(turns: int, part: int) -> list[dict[str, Any]]:
+    """Return a row for each way and each work, of which only a part is done: 1 / `part`."""
     workers: dict[str, Worker] = {}
     calm, busy = [], []
     try:
-        for way, variables in ways.items():  # one after another, as loading keeps a core busy too
-            workers[way] = Worker(variables)
+        for way, variables in WAYS.items():  # one after another, as loading keeps a core busy too
+            workers[way] = Worker(variables, part)
             workers[way].answer()
         turn_of(workers)  # warms up
         for _ in range(turns):
@@ -143,7 +144,7 @@ def measure(turns: int, ways: Mapping[str, Mapping[str, str]] = WAYS) -> list[di
     finally:
         for worker in workers.values():
             worker.end()
-    return [_row(way, work, calm, busy) for work in WORKS for way in ways]
+    return [_row(way, work, calm, busy) for work in WORKS for way in WAYS]
 
 
 def _row(way: str, work: str, calm: Sequence[Mapping[Any, Any]], busy: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
@@ -170,7 +171,9 @@ def _row(way: str, work: str, calm: Sequence[Mapping[Any, Any]], busy: Sequence[
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a table of Markdown."""
-    lines = ["| work | threads | as it is, s | busy, s | CPU s | CPU s, busy | speed left | x active | x active, busy |"]
+    lines = [
+        "| work | threads | as it is, s | busy, s | CPU s | CPU s, busy | speed left | x active | x active, busy |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         times = f"{row['calm']:.2f} | {row['busy']:.2f} | {row['cpu']:.2f} | {row['cpu_busy']:.2f} | {row['left']:.0%}"
@@ -183,10 +186,11 @@ def main() -> None:
     """Measure every way, print a table, and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=TURNS, help="turns as the machine is, and as many beside a loop")
+    parser.add_argument("--part", type=int, default=1, help="do this part of the work: 8 for an eighth")
     parser.add_argument("--out", type=Path, default=FILE, help="the file of the rows")
     asked = parser.parse_args()
     about = machine.about()
-    rows = measure(asked.turns)
+    rows = measure(asked.turns, asked.part)
     print(table(rows))
     machine.keep(asked.out, about, rows)
 

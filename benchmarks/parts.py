@@ -1,7 +1,7 @@
 """Where the time of a step of KTO goes, and how near each part comes to the machine's matrix products.
 
     python -m benchmarks.parts                 the bundled model on this machine, into benchmarks/parts.json; a table
-    python -m benchmarks.parts --trace FILE    three steps as a trace for ui.perfetto.dev, and the operations that cost most
+    python -m benchmarks.parts --trace FILE    three steps as a trace for ui.perfetto.dev, and their operations
     python -m benchmarks.parts --gpu           SD 1.5 at 512 and SDXL at 1024 pixels, with random weights, on a GPU
     python -m benchmarks.parts --gpu --tiny    the same with small networks, to try the script without a GPU
 

@@ -105,7 +105,7 @@ def go(weights: str, sampling_steps: int) -> None:
             (group,) = resolve_scorers([scorer], LoadOptions(BUNDLED / "judge"))
             with group.load() as (loaded,):
                 loaded.score(drawn[:1], prompts[:1])
-                do(name, lambda: loaded.score(drawn, prompts), DRAWN)  # noqa: B023 - called here
+                do(name, lambda: loaded.score(drawn, prompts), DRAWN)
     print(json.dumps(rows))
 
 

@@ -5,8 +5,8 @@
     s, CPU s    medians of the clock and of the CPU time of the process, which load does not change as much
     loads       CPU milliseconds of loading each package's own modules (`python -X importtime`), in a run of their own
 
-`first step` is a training of 16 images of noise, from the start of the process to the end of its first step, with images
-and prompts to encode.
+`first step` is a training of 16 images of noise, from the start of the process to the end of its first step; images and
+prompts are to be encoded.
 """
 
 import argparse

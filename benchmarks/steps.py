@@ -228,7 +228,6 @@ def counter() -> FlopCounterMode:
     return FlopCounterMode(display=False, custom_mapping=attention)
 
 
-
 def counted(steps: Steps) -> int:
     """Return the floating-point operations of one step, after a first one, before which all is encoded."""
     next(steps)

@@ -83,7 +83,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=environment | way,
+            env={**environment, **way},
         )
 
     def answer(self) -> Any:

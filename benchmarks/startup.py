@@ -3,7 +3,7 @@
     python -m benchmarks.startup      every command five times, into benchmarks/startup.json; a table
 
     s, CPU s    medians of the clock and of the CPU time of the process, which load does not change as much
-    loads       CPU milliseconds of loading each package's own modules (`python -X importtime`), in a run of their own
+    loading     what each package's own modules take of the time of loading all (`python -X importtime`), in a run more
 
 `first step` is a training of 16 images of noise, from the start of the process to the end of its first step; images and
 prompts are to be encoded.
@@ -29,7 +29,7 @@ from benchmarks import machine
 FILE = Path(__file__).with_suffix(".json")
 TURNS = 5
 IMAGES, SIDE = 16, 64
-NAMED, LEAST_MS = 6, 10  # packages in the table: how many, and from which time on
+NAMED = 6  # packages in the table
 MAIN = "from thumbtune.cli import main; main()"
 # a training that ends at its first line in the log
 FIRST_STEP = """
@@ -117,7 +117,7 @@ def _forget_run(folder: Path) -> None:
 
 def row_of(name: str, walls: Sequence[float], cpus: Sequence[float], loads: Mapping[str, float]) -> dict[str, Any]:
     """Return the row of a command."""
-    most = {package: round(ms) for package, ms in list(loads.items())[:NAMED] if ms >= LEAST_MS}
+    most = {package: round(ms) for package, ms in list(loads.items())[:NAMED]}
     return {
         "command": name,
         "seconds": round(statistics.median(walls), 2),
@@ -129,10 +129,10 @@ def row_of(name: str, walls: Sequence[float], cpus: Sequence[float], loads: Mapp
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a table of Markdown."""
-    lines = ["| command | s | CPU s | loading modules, s | of this, ms |", "|---|---|---|---|---|"]
+    lines = ["| command | s | CPU s | loading modules |", "|---|---|---|---|"]
     for row in rows:
-        most = ", ".join(f"{name} {ms}" for name, ms in row["packages"].items())
-        lines.append(f"| {row['command']} | {row['seconds']:.2f} | {row['cpu']:.2f} | {row['loading']:.2f} | {most} |")
+        most = ", ".join(f"{name} {ms / 1000 / row['loading']:.0%}" for name, ms in row["packages"].items())
+        lines.append(f"| {row['command']} | {row['seconds']:.2f} | {row['cpu']:.2f} | {most} |")
     return "\n".join(lines)
 
 

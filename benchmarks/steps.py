@@ -36,7 +36,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from benchmarks.models import SD1, SDXL, TINY_SIZE, write_model, write_weights
 from thumbtune.feedback.likes import likes_features
@@ -211,13 +211,30 @@ def matmul_rate(device: str, precision: str) -> float:
     return 2 * side**3 / statistics.median(times[FIRST:])
 
 
+def counter() -> FlopCounterMode:
+    """Return torch's counter of floating-point operations, with the attention of a CPU, which it does not know."""
+
+    def forward(query: Any, key: Any, value: Any, *_: Any, **named: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    def backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **named: Any) -> int:
+        return sdpa_backward_flop_count(grad, query, key, value)
+
+    aten = torch.ops.aten
+    attention = {
+        aten._scaled_dot_product_flash_attention_for_cpu: forward,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+    }
+    return FlopCounterMode(display=False, custom_mapping=attention)
+
+
 def counted(steps: Steps) -> int:
     """Return the floating-point operations of one step, after a first one, before which all is encoded."""
     next(steps)
-    counter = FlopCounterMode(display=False)
-    with counter:
+    counting = counter()
+    with counting:
         next(steps)
-    return counter.get_total_flops()
+    return counting.get_total_flops()
 
 
 def measure(case: Case, cache: Cache, device: str, rounds: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from refusals import refused
 from torch import Tensor
 
 from thumbtune.training import gradients
-from thumbtune.training.gradients import add_up
+from thumbtune.training.gradients import VANISHED, add_up, ignore_vanished
 from thumbtune.training.in_processes import check_shared
 
 
@@ -55,3 +55,27 @@ def test_a_batch_is_shared_equally_or_refused() -> None:
         check_shared(12, paired=True, processes=4)
     with refused("batch-not-shared", naming="multiple of 4"):
         check_shared(6, paired=False, processes=4)
+
+
+def test_a_gradient_that_has_vanished_is_zero_and_any_other_is_kept_bit_for_bit() -> None:
+    slopes = torch.tensor([1.0, -VANISHED, 0.99 * VANISHED, 1e-39, -1e-30, 0.0, -3e-20])
+    errors = torch.ones(len(slopes), requires_grad=True)
+    ignore_vanished(errors)
+    errors.backward(slopes)
+    assert errors.grad is not None
+    assert torch.equal(errors.grad, torch.where(slopes.abs() < VANISHED, torch.tensor(0.0), slopes))
+    assert errors.grad.count_nonzero() == 3
+
+
+def test_errors_without_a_gradient_have_none_to_ignore() -> None:
+    ignore_vanished(torch.ones(2))
+
+
+def test_a_gradient_that_has_vanished_moves_no_weight_in_adamw() -> None:
+    """The reason for VANISHED: from its first step on, AdamW divides by at least its eps."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.AdamW([weight], 1e-3, weight_decay=0.0)
+    for _ in range(100):
+        weight.grad = torch.full((1,), 1e6 * VANISHED)  # of an image whose error has the slope 1e6
+        optimizer.step()
+    assert weight.item() == 1.0

@@ -77,6 +77,18 @@ def reference_point_by_hand(estimator: str, ratio: Tensor, liked: Tensor) -> flo
     return {"batch": of_all, "mismatched": of_all, "balanced": balanced, "running": 0.125, "zero": 0.0}[estimator]
 
 
+@pytest.mark.parametrize(("weight", "teaches"), [(1e-20, True), (1e-30, False)])
+def test_images_whose_gradient_has_vanished_cost_no_denormal_numbers(
+    weight: float, teaches: bool, make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane(drift=DRIFT)
+    batches = make_batches(plane, POINTS, RIGHT, weights=[weight] * len(POINTS))
+    training = make_training(plane)
+    step = next(train(training, batches, KTO(beta=BETA)))
+    assert (step.grad_norm == 0.0) is not teaches
+    assert gradient(training).any() == teaches
+
+
 def test_the_loop_in_the_design_gives_the_weights_of_the_trainer_bit_for_bit(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
 ) -> None:

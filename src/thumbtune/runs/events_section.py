@@ -1,6 +1,6 @@
 """The section of a recipe on event logs: how the rows of the Parquet files that `likes` names are read.
 
-The readers are imported when an option is given: every command imports this section, and they bring a database.
+The readers of logs load SQLAlchemy and NumPy, and are loaded when an option needs them: help on options does not.
 """
 
 from pathlib import Path
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 
 def _columns(value: str | None) -> str | None:
+    if not value:
+        return value
     from thumbtune.feedback.reading.columns import check_key, parse_map
 
     try:
-        for key in parse_map(value) if value else ():
+        for key in parse_map(value):
             check_key(key)
         return value
     except UsageError as error:
@@ -28,11 +30,12 @@ def _columns(value: str | None) -> str | None:
 
 
 def _words(value: str | None) -> str | None:
+    if not value:
+        return value
     from thumbtune.feedback.reading.own_words import parse_map_label
 
     try:
-        if value:
-            parse_map_label(value)
+        parse_map_label(value)
         return value
     except UsageError as error:
         raise ValueError(str(error).rstrip(".")) from error

@@ -15,8 +15,6 @@ import yaml
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, read_duel
-from thumbtune.evaluation.gates import line_of
-from thumbtune.evaluation.standings import careful
 from thumbtune.feedback.policies import combined_raters
 from thumbtune.models.families import adapter_class_of
 from thumbtune.models.pipeline_files import index_of
@@ -312,6 +310,9 @@ def _results(facts: Facts) -> Iterator[str]:
     if facts.duel is None or facts.duel.verdict is None:
         yield "It was not evaluated."
         return
+    from thumbtune.evaluation.gates import line_of  # they load scipy, which training does not need
+    from thumbtune.evaluation.standings import careful
+
     result, verdict = facts.duel.result, facts.duel.verdict
     other = name_of(facts.duel.manifest["sides"]["a"]["name"])
     prompts = plural(result["prompts"], "prompt")

@@ -43,7 +43,7 @@ from thumbtune.training.denoising import (
 )
 from thumbtune.training.ema import EMA
 from thumbtune.training.failures import MemoryRanOut, TrainingBroke, WentWrong
-from thumbtune.training.gradients import add_up, clip
+from thumbtune.training.gradients import add_up, clip, ignore_vanished
 from thumbtune.training.in_processes import check_shared, gathered
 from thumbtune.training.lockstep import Alone
 from thumbtune.training.measurements import Measurements, measured, step_of
@@ -324,6 +324,9 @@ def _learn(
     if reference_point is None:
         ratio = traits_of(objective).log_ratio(reference.error, policy.detach())
         reference_point = _before(training.reference_point, ratio, part.liked)
+    for number in (policy, moved):
+        if number is not None:
+            ignore_vanished(number)
     judged = Judged(
         policy_error=policy,
         reference_error=reference.error,

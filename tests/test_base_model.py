@@ -300,6 +300,7 @@ def test_the_text_encoder_of_the_flow_model_is_that_of_the_bundled_model() -> No
     assert torch.equal(found.hidden_states[-2], expected.hidden_states[-2])
 
 
+@pytest.mark.slow
 def test_held_out_combinations_never_reach_the_generator(made: Path, tmp_path: Path) -> None:
     autoencoder.train(made / "sets", plan(tmp_path / "autoencoder", 1))
     vae = decoder.averaged(tmp_path / "autoencoder")

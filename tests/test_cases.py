@@ -112,11 +112,13 @@ def not_read(model: Path, code: str, *naming: object) -> None:
         check()
 
 
+@pytest.mark.slow
 def test_01_weights_in_pickles_are_named_with_the_way_to_convert_them(made: Callable[[str], Path]) -> None:
     model = made("01-bin-only") / "model"
     not_read(model, "model-bin-only", model / "unet", ".safetensors only", "use_safetensors=False", "save_pretrained")
 
 
+@pytest.mark.slow
 def test_02_the_variant_is_read_in_float32(made: Callable[[str], Path]) -> None:
     import torch
 
@@ -132,6 +134,7 @@ def test_02_the_variant_is_read_in_float32(made: Callable[[str], Path]) -> None:
                 assert tensor.dtype == torch.float32 and torch.equal(tensor, theirs[name].half().float()), name
 
 
+@pytest.mark.slow
 def test_03_a_single_file_that_lacks_its_parts_is_named_as_a_checkpoint(made: Callable[[str], Path]) -> None:
     not_read(
         made("03-single-file") / "deliberate.safetensors",
@@ -166,6 +169,7 @@ def test_05_a_sample_size_is_a_pair_or_the_vae_s(made: Callable[[str], Path]) ->
         assert image.size == (width, height), name
 
 
+@pytest.mark.slow
 def test_15_a_lora_is_put_on_whole_or_refused(made: Callable[[str], Path]) -> None:
     from thumbtune.models.lora_files import find_lora
     from thumbtune.models.lora_loading import place

@@ -28,6 +28,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_objective_example_prints_what_the_readme_says() -> None:
     code = next(block for block in blocks("python") if "KTO(beta=100.0)" in block)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -86,6 +86,7 @@ def test_free_memory_is_what_all_processes_of_a_container_left(
     assert free_in_machine() == free * GIB
 
 
+@pytest.mark.slow
 def test_parts_are_halved_from_the_one_that_fails_on_and_every_row_is_worked_on_once() -> None:
     asked: list[int] = []
 
@@ -101,6 +102,7 @@ def test_parts_are_halved_from_the_one_that_fails_on_and_every_row_is_worked_on_
     assert asked == [4, 4, 2, 2, 2, 1]
 
 
+@pytest.mark.slow
 def test_one_row_that_is_too_much_and_any_other_error_are_raised() -> None:
     def too_much(part: Sequence[int]) -> None:
         raise OUT

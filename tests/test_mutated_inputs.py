@@ -22,6 +22,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 LIGHT = ("importers", "recipes", "answers and keys", "prompts files")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "words", "areas"),
     [

@@ -17,6 +17,7 @@ NOTEBOOK = ROOT / "examples" / "first_training.ipynb"
 Call = Callable[..., tuple[int, str, str]]
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs(
     call: Call, six_of_each: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

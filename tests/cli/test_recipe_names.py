@@ -47,6 +47,7 @@ def test_a_shipped_recipe_is_printed_with_what_is_said_above_it(call: Call, tmp_
         assert text.startswith("# The base model")
 
 
+@pytest.mark.slow
 def test_doctor_tells_what_a_recipe_needs(call: Call, tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(recipe_text(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", "train.batch=4"])))

@@ -162,6 +162,7 @@ def test_a_copied_duel_needs_the_folders_no_more(folders: GalleryPlan) -> None:
     assert run_duel(folders, quiet) == result
 
 
+@pytest.mark.slow
 def test_models_draw_the_same_seeds(models: GalleryPlan) -> None:
     gallery = gather(models, quiet)
     assert isinstance(gallery, Gallery)
@@ -255,6 +256,7 @@ def test_a_folder_of_another_duel_is_left_alone(folders: GalleryPlan, change: di
     assert bytes_of(folders.out) == before
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_duel(models: GalleryPlan, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(models.sides[A], tmp_path / "copy"))
     models = replace(models, sides={A: str(copy), B: str(copy)}, per_prompt=1)

@@ -103,6 +103,7 @@ def liked(made_once: Path, mine: Path) -> str:
     return f"{mine}:{'brighter' if means[1] > means[0] else 'darker'}"
 
 
+@pytest.mark.slow
 def test_a_card_that_cannot_be_written_costs_no_verdict(run_folder: Path, mine: Path, liked: str, call: Any) -> None:
     table = pq.read_table(run_folder / "likes.parquet")
     pq.write_table(table.drop_columns("label"), run_folder / "likes.parquet")
@@ -174,6 +175,7 @@ def test_why_nobody_scores_faithfulness_is_told(tiny_pipeline: Callable[[str], P
     assert "of 8 prompts ('a bird 0', 'a bird 1', 'a bird 2' and 5 more)" in why_no_faithfulness(bundled, many)
 
 
+@pytest.mark.slow
 def test_nobody_who_scores_faithfulness_is_an_open_gate(run_folder: Path, liked: str) -> None:
     found = asked(run_folder, f"evaluate.scorers=[{liked}]", "evaluate.faithfulness=", "gates.min_diversity=0")
     assert answers(found)["faithfulness"] == "?"

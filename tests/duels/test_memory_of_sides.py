@@ -123,6 +123,7 @@ def batch_of(duel: GalleryPlan) -> int:
     return json.loads((duel.out / "duel.json").read_text())["batch"]
 
 
+@pytest.mark.slow
 def test_all_sides_draw_in_the_batch_of_the_one_with_the_least_memory(
     duel: GalleryPlan, drawn: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def from_file(file: Path, base: str, **options: Any) -> Any:
     return pipeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prediction", "kind"), [("epsilon", kind) for kind in KINDS] + [("v_prediction", "DoRA")])
 def test_a_merged_folder_and_file_draw_our_images(tuned: Any, tmp_path: Path, prediction: str, kind: str) -> None:
     base, lora, model = tuned(prediction, kind)
@@ -95,6 +96,7 @@ def test_the_weights_are_the_sum(tuned: Any, tmp_path: Path) -> None:
             assert torch.equal(weight, getattr(before, part).get_parameter(name))
 
 
+@pytest.mark.slow
 def test_a_run_is_merged_from_the_command_line(
     call: Any, six_of_each: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -222,6 +224,7 @@ def test_the_result_tells_its_family_and_no_path(tuned: Any, tmp_path: Path) -> 
         assert base not in file.read_text() and str(tmp_path) not in file.read_text(), file
 
 
+@pytest.mark.slow
 def test_equal_merges_are_equal_bytes(tuned: Any, tmp_path: Path) -> None:
     base, lora, _ = tuned()
     for name in ("one", "two"):

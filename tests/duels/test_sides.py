@@ -63,6 +63,7 @@ def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[
 # --- models
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["lora", "full"])
 def test_a_run_draws_with_its_result_and_a_checkpoint_with_its_own_weights(make_run: Any, weights: str) -> None:
     folder, result, kept = make_run("good image", f"train.weights={weights}")
@@ -137,6 +138,7 @@ def test_a_run_that_has_not_finished_is_said(make_run: Any) -> None:
     assert np.abs(drawn(side(str(folder / CHECKPOINT))) - drawn(kept)).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_averaged_weights_draws_with_the_average(make_run: Any) -> None:
     """The average is what a run with `train.ema` ends as: that of the last checkpoint is the run's result."""
     folder, result, _ = make_run(None, "train.ema=0.9")
@@ -160,6 +162,7 @@ def test_a_checkpoint_that_cannot_be_read_is_one_sentence(make_run: Any, what: s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_lora_is_drawn_on_its_base_in_both_forms(
     make_diffusion: Any, perturb: Any, tiny_pipeline: Pipeline, tmp_path: Path
 ) -> None:
@@ -201,6 +204,7 @@ def test_a_file_that_is_no_lora_for_its_base_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_model_is_a_folder_or_a_bundled_name(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(tiny_pipeline("epsilon"), tmp_path / "copy")
     one, copy = side(str(tiny_pipeline("epsilon"))), side(str(tmp_path / "copy"))
@@ -274,6 +278,7 @@ def test_a_unet_alone_takes_the_place_of_the_bases_own(tiny_pipeline: Pipeline, 
     assert own.kind == "unet" and np.array_equal(drawn(own), drawn(one))
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_transformer_is_one_alone_as_the_folder_above_it(
     tiny_pipeline: Pipeline, tmp_path: Path
 ) -> None:

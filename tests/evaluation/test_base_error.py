@@ -44,6 +44,7 @@ def at(levels: list[Level], sigma: float, prompted: bool = True) -> Level:
     return next(level for level in levels if (level.sigma, level.prompted) == (sigma, prompted))
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_better_than_the_simplest_guess_and_has_no_note(bundled: Any, encoded: Encoded) -> None:
     levels = base_levels(bundled, encoded, CPU)
     assert [(level.sigma, level.prompted) for level in levels] == [(sigma, prompted) for sigma, prompted, _ in ASKED]
@@ -96,6 +97,7 @@ def test_a_broken_base_is_told(kind: str, bundled: Any, encoded: Encoded, monkey
     assert "may be distilled" in note and "\n" not in note
 
 
+@pytest.mark.slow
 def test_one_that_gives_samples_for_guesses_is_told_by_its_sharpness_without_a_prompt(
     bundled: Any, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -308,6 +308,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first examples warm the strategies up
 @given(st.dictionaries(st.sampled_from(list(GOOD)), json_values))
 def test_whatever_json_comes_is_a_ballot_or_a_sentence(changes: dict[str, Any]) -> None:

@@ -137,6 +137,7 @@ SITTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sitting", SITTINGS)
 def test_of_equal_models_several_raters_who_pause_stop_at_most_five_tests_in_a_hundred(sitting: str) -> None:
     prompts, tests, chance = 30, 200, np.random.default_rng(5)

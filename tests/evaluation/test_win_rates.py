@@ -117,6 +117,7 @@ def test_a_bootstrap_holds_the_mean(values: Table, seed: int) -> None:
     assert values.min() - 1e-6 <= reach.low <= values.mean() <= reach.high <= values.max() + 1e-6
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     """200 experiments of 60 prompts with 4 correlated seeds each.
 

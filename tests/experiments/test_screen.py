@@ -119,6 +119,7 @@ def test_the_labels_of_a_pool_are_the_persons_and_the_latents_are_the_samples(sc
     assert likes["label"] != screen.pool(41)["label"]
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_rows_and_other_seeds_give_others(screen: Screen) -> None:
     again = make_screen(screen.folder)
     for name in ("base", "asked", "lead", "dpo"):
@@ -304,6 +305,7 @@ def quick_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_its_page_and_a_second_one_the_same(quick_run: Path) -> None:
     page = (quick_run / "page.md").read_text()
     first = {name: (quick_run / name).read_bytes() for name in ("page.md", "table.csv", "figure.png")}

@@ -262,6 +262,7 @@ def test_many_who_make_one_store_at_once(tmp_path: Path, paint: Paint) -> None:
     make_at_once(tmp_path / "store", str(tmp_path / "pictures"), paint())
 
 
+@pytest.mark.slow
 def test_many_who_make_one_server_store_at_once(database: str, tmp_path: Path, paint: Paint) -> None:
     make_at_once(database, str(tmp_path / "pictures"), paint())
 

@@ -187,6 +187,7 @@ def test_a_share_out_of_range(share: float) -> None:
         split(table_of(["a"]), share)
 
 
+@pytest.mark.slow
 def test_no_torch(folder: Path, tmp_path: Path) -> None:
     script = """
 import sys

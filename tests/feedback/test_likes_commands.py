@@ -310,6 +310,7 @@ main()"""
     assert (done.returncode, done.stderr) == (130, "thumbtune: Stopped.\n")
 
 
+@pytest.mark.slow
 def test_an_erased_rater_stays_erased_at_the_next_import(
     call: Call, rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

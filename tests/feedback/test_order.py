@@ -190,6 +190,7 @@ def test_a_policy_takes_the_details_of_the_latest_vote(store: Store, paint: Pain
     assert label.reason == "last"
 
 
+@pytest.mark.slow
 def test_the_order_of_an_older_store_is_what_it_was(database: str, tmp_path: Path) -> None:
     for where in (database, tmp_path / "likes.sqlite"):
         engine = create_engine(url_of(where))

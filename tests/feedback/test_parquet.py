@@ -158,6 +158,7 @@ def test_a_table_without_rows_or_columns(tmp_path: Path) -> None:
     assert first_row(tmp_path / "a.parquet") is None
 
 
+@pytest.mark.slow
 def test_a_long_cell_that_recurs_is_not_unfolded_many_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One text of a megabyte in each of a thousand rows is a small file, and would be a gigabyte in memory."""
     long = "x" * 1_000_000

@@ -9,6 +9,7 @@ from benchmarks import votes
 from thumbtune.feedback.store.store import Store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [6])
 def test_no_vote_is_lost_or_doubled_by_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)

@@ -258,6 +258,7 @@ def test_a_model_to_draw_with_has_nothing_to_train_or_save(
             ask()
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_gives_the_same_gradient_and_keeps_less(
     tiny_pipeline: Callable[[str], Path], perturb: Callable[..., None]
 ) -> None:

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 # In a process of its own, since in tests the types of arguments are checked before the objective sees them.
 PROGRAM = """
 import json
@@ -32,6 +34,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_words_of_a_recipe_are_refused_with_what_to_give() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)

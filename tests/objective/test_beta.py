@@ -178,6 +178,7 @@ def processes() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "objective"),
     [

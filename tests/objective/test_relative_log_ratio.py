@@ -168,6 +168,7 @@ def test_a_running_point_learns_shares(
     assert steps[1].reference_point == pytest.approx(max(0.0, share), rel=1e-4) and share > 0
 
 
+@pytest.mark.slow
 def test_beta_auto_starts_from_shares_and_does_not_see_the_size_of_errors(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
 ) -> None:

@@ -268,6 +268,7 @@ def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None
     assert page.named("img") == []
 
 
+@pytest.mark.slow
 def test_missing_and_broken_images_are_counted(run_folder: Path) -> None:
     (run_folder / "evaluation" / "b" / "000-1.png").unlink()
     (run_folder / "evaluation" / "a" / "001-0.png").write_bytes(b"not an image")
@@ -330,6 +331,7 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(run_folder: Path, name: 
     assert not (run_folder / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_matplotlib_is_not_loaded_until_a_chart_is_drawn() -> None:
     code = "import sys, thumbtune.report.page; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

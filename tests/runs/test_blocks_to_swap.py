@@ -70,6 +70,7 @@ def test_training_and_drawing_of_a_run_offload(tiny_pipeline: Tiny, training: bo
         build.model_of(read_recipe(None, [*chosen, ON[0], "train.blocks_to_swap=3"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], pytest.param(["train.quantize_base=int8"], marks=pytest.mark.slow)])
 def test_the_estimate_of_a_gpu_has_a_block_or_less_in_place_of_all(tiny_pipeline: Tiny, more: list[str]) -> None:
     recipe = read_recipe(None, [f"model={tiny_pipeline('ltx')}", "train.precision=no", *more])

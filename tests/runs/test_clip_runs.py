@@ -44,6 +44,7 @@ def settings(store: Path, model: Path, frames: int = 9) -> list[str]:
     return [f"likes={store}", f"model={model}", f"frames={frames}", "evaluate.size=16", *SMALL]
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_draws_clips(store: Path, tiny_pipeline: Any, tmp_path: Path, call: Any) -> None:
     recipe = read_recipe(None, settings(store, tiny_pipeline("wan-clips")))
     steps = [step.as_dict() for step in tune(recipe, tmp_path / "run", quiet)]
@@ -105,6 +106,7 @@ def test_of_many_rows_it_opens_some_evenly_spaced(
     assert opened[1:] == [ids[:256]] and note is not None and "128 of 256 rows are clips" in note
 
 
+@pytest.mark.slow
 def test_memory_grows_with_them(store: Path, tiny_pipeline: Any, tmp_path: Path) -> None:
     model = tiny_pipeline("wan-clips")
     setups = [prepare(read_recipe(None, [*settings(store, model, n), "train.size=128"])) for n in (1, 9)]

@@ -130,12 +130,14 @@ def test_held_out_thumbs_give_no_verdict_on_an_objective_that_knows_no_dislikes(
     assert "? The objective of this run does not compare likes with dislikes" in out and "Not enough evidence" in out
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: list[str], tmp_path: Path) -> None:
     code, out, err = call("train", "--out", tmp_path / "run", "--dry-run", *settings)
     assert code == 0, err
     assert "and a verdict needs 10: label images of about" in out
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_the_utility_and_what_a_training_reports(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
@@ -218,6 +220,7 @@ def test_others_may_read_a_result_as_far_as_the_mask_lets_them(run: Path) -> Non
         assert (run / "lora" / file).stat().st_mode == plain.stat().st_mode
 
 
+@pytest.mark.slow
 def test_images_of_one_prompt_are_said_to_need_other_prompts(
     call: Call, settings: list[str], thumbs: Path, tmp_path: Path
 ) -> None:

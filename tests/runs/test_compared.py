@@ -63,6 +63,7 @@ def test_columns_are_the_base_the_kept_checkpoints_and_the_result(trained: Path)
         columns_of(trained, strengths=[1.0])
 
 
+@pytest.mark.slow
 def test_each_column_generates_with_its_weights(trained: Path) -> None:
     images = grid_of(trained, checkpoints=[6])
     recipe = run.recipe_in(trained)
@@ -76,6 +77,7 @@ def test_each_column_generates_with_its_weights(trained: Path) -> None:
     assert not np.array_equal(images["base"][0], images["result"][0])
 
 
+@pytest.mark.slow
 def test_a_strength_of_none_is_the_base_and_of_one_the_result(trained: Path) -> None:
     whole = grid_of(trained, checkpoints=[])
     parts = grid_of(trained, strengths=[0, 0.5, 1, 8])
@@ -97,6 +99,7 @@ def test_a_strength_multiplies_b_and_gives_it_back(trained: Path) -> None:
     assert any(before[name].abs().max() > 0 for name in before if ".lora_B." in name)
 
 
+@pytest.mark.slow
 def test_an_image_is_made_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = grid_of(trained, strengths=[0, 1])
     monkeypatch.setattr(compared, "loaded", lambda *_: pytest.fail("a model was loaded"))
@@ -115,6 +118,7 @@ def test_what_has_no_strength_is_refused(trained: Path) -> None:
         columns_of(trained, strengths=[1.0])
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_grid(trained: Path, call: Call) -> None:
     code, out, err = call("compare", trained, "a cat", "--strength", 0, "--strength", 1, "--steps", 2, "--seeds", 2)
     assert code == 0, err

@@ -80,6 +80,7 @@ def test_statistics_of_a_log(call: Callable[..., tuple[int, str, str]], tmp_path
     assert code == 1 and "--like-at 4" in err
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_is_left_out(
     call: Callable[..., tuple[int, str, str]], tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_options_of_events_need_a_log(tmp_path: Path, tiny_pipeline: Callable[[s
         recipe_on(tmp_path / "likes", tiny_pipeline("epsilon"), events={"map": "colour=red"})
 
 
+@pytest.mark.slow
 def test_errors_name_options_that_exist(
     call: Callable[..., tuple[int, str, str]], tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:

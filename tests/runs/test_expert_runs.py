@@ -60,6 +60,7 @@ def test_resume_is_bit_for_bit_and_the_result_is_the_last_checkpoint(
     assert side(str(run)).fingerprint != before  # a duel of the other weights is another duel
 
 
+@pytest.mark.slow
 def test_the_memory_of_both_networks_is_counted(six_of_each: Path, tiny_pipeline: Any) -> None:
     two = read_recipe(None, settings(six_of_each, tiny_pipeline))
     one = read_recipe(None, [*settings(six_of_each, tiny_pipeline), f"model={tiny_pipeline('wan')}"])

@@ -103,6 +103,7 @@ def test_the_lock_of_a_killed_training_is_taken_over(
     assert same(stopped, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_request_to_end_saves_and_exits_with_its_code(
     call: Call, settings: list[str], at_step: Any, whole: Path, tmp_path: Path, number: int, expected: int
@@ -128,6 +129,7 @@ def test_sigusr1_saves_a_checkpoint_and_goes_on(
     assert same(run, whole)
 
 
+@pytest.mark.slow
 def test_sigusr2_draws_samples_and_changes_no_bit_of_the_result(
     call: Call, settings: list[str], at_step: Any, whole: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +143,7 @@ def test_sigusr2_draws_samples_and_changes_no_bit_of_the_result(
     assert same(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
@@ -196,6 +199,7 @@ def test_a_bit_that_turns_in_a_checkpoint_is_named_and_the_one_before_is_taken(
     assert same(stopped, whole)
 
 
+@pytest.mark.slow
 def test_without_a_whole_checkpoint_a_run_starts_again_and_says_so(
     call: Call, settings: list[str], stopped: Path, whole: Path
 ) -> None:
@@ -286,6 +290,7 @@ def test_a_bit_that_turns_in_another_file_is_named(call: Call, settings: list[st
     assert code == 1 and f"{file} has changed since it was written" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lora/pytorch*", "lora/kohya*", "likes.parquet", "likes.json"])
 def test_a_bit_that_turns_in_a_finished_run_is_named_by_what_reads_it(
     call: Call, whole: Path, tmp_path: Path, name: str
@@ -321,6 +326,7 @@ def as_before(folder: Path) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_version_before_is_read(
     call: Call, settings: list[str], stopped: Path, whole: Path
 ) -> None:
@@ -406,6 +412,7 @@ def test_what_killed_processes_left_is_swept(call: Call, settings: list[str], st
     assert same(stopped, whole)
 
 
+@pytest.mark.slow
 def test_equal_runs_write_equal_files(call: Call, settings: list[str], whole: Path, tmp_path: Path) -> None:
     assert call("train", "--out", tmp_path / "again", *settings)[0] == 0
     assert same(tmp_path / "again", whole)

@@ -58,6 +58,7 @@ def test_a_rate_a_hundred_times_too_high_is_stopped_and_leaves_a_sound_checkpoin
     assert json.loads((folder / records.BASE).read_text())["levels"]
 
 
+@pytest.mark.slow
 def test_the_reference_point_is_the_mean_log_ratio_of_velocity_errors_or_zero(
     recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

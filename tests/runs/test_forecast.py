@@ -416,6 +416,7 @@ def test_bytes_of_checkpoints_by_hand() -> None:
     assert time_and_disk.bytes_of_checkpoint(small, [large, *of_1000, *of_1000]) == 6_031_256 + 24_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "adamw-8bit"])
 def test_the_forecast_of_disk_is_what_a_run_writes(
     call: Call, settings: list[str], tmp_path: Path, optimizer: str

@@ -46,6 +46,7 @@ def test_a_longer_side_is_refused_by_its_option(
             estimate(read_recipe(None, [f"model={tiny_pipeline(name)}", *sizes]))
 
 
+@pytest.mark.slow
 def test_the_models_own_size_is_one_too(tiny_pipeline: Callable[[str], Path]) -> None:
     with refused("size-too-long", UsageError, naming=["evaluate.size is 480x480", "128 or less"]):
         estimate(read_recipe(None, [f"model={tiny_pipeline('wan')}", "train.size=16"]))

@@ -64,6 +64,7 @@ def test_both_headers_tell_the_base_the_training_and_the_method(
         assert not [value for value in header.values() if "ann" in value or str(tmp_path) in value]
 
 
+@pytest.mark.slow
 def test_a_run_tells_no_prompt_no_path_and_no_time_and_equal_runs_are_equal_bytes(
     call: Any, six_of_each: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_weights_moments_and_the_peak_of_a_step_are_those_of_a_real_training(
     assert found.step == pytest.approx(memory.peak, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_sample_is_drawn_beside_what_the_optimiser_keeps(tiny_pipeline: Callable[[str], Path]) -> None:
     base = f"model={tiny_pipeline('epsilon')}"
     without = estimate(read_recipe(None, [base]), micro_batch=1, at_once=1)

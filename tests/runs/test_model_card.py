@@ -43,6 +43,7 @@ def snippet_in(card: ModelCard) -> str:
     return re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)[0]
 
 
+@pytest.mark.slow
 def test_a_card_is_written_at_the_end_of_a_training_and_renewed_by_an_evaluation(
     call: Call, run: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_card_is_written_at_the_end_of_a_training_and_renewed_by_an_evaluation
     assert html.escape(snippet_in(card), quote=True).replace("&quot;", "&#34;") in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_before_is_on_the_left(call: Call, run: Path) -> None:
     assert call("evaluate", run)[0] == 0
     prompt = card_of(run).data.to_dict()["widget"][0]["text"]
@@ -93,6 +95,7 @@ def test_before_is_on_the_left(call: Call, run: Path) -> None:
                 assert both.crop((left, 0, left + 16, 16)).tobytes() == one.convert("RGB").tobytes()
 
 
+@pytest.mark.slow
 def test_the_snippet_of_a_card_runs_and_draws_what_the_tuned_model_draws(
     call: Call, run: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -112,6 +115,7 @@ def test_the_snippet_of_a_card_runs_and_draws_what_the_tuned_model_draws(
     assert drawn.size == (16, 16) and difference <= 1
 
 
+@pytest.mark.slow
 def test_the_snippet_for_the_bundled_model_has_lines_that_a_page_shows_whole(run: Path) -> None:
     facts = replace(model_card.facts_of(run), recipe=read_recipe(None, ["train.precision=no"]))
     snippet = model_card.snippet_of(facts)
@@ -129,6 +133,7 @@ def test_the_snippet_for_the_bundled_model_has_lines_that_a_page_shows_whole(run
     assert not any(word in text for word in ("timestep_bias", "disliked_timesteps", "gain_scale", "in the folder of"))
 
 
+@pytest.mark.slow
 def test_the_snippet_for_a_checkpoint_in_one_file_loads_it_with_its_own_class(run: Path, tmp_path: Path) -> None:
     file = write(tmp_path / "my-base.safetensors", tensors_of(SD1, networks(SD1)))
     recipe = model_card.facts_of(run).recipe.model_copy(update={"model": str(file)})
@@ -139,6 +144,7 @@ def test_the_snippet_for_a_checkpoint_in_one_file_loads_it_with_its_own_class(ru
     assert "pipeline = StableDiffusionPipeline.from_single_file(base, dtype=" in snippet
 
 
+@pytest.mark.slow
 def test_a_card_tells_that_its_images_hardly_differ(call: Call, run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
@@ -151,6 +157,7 @@ def test_a_card_tells_that_its_images_hardly_differ(call: Call, run: Path, tmp_p
         assert ("before and after hardly differ" in text) == (told is not None)
 
 
+@pytest.mark.slow
 def test_samples_of_the_training_are_the_images_of_a_card_without_an_evaluation(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
@@ -162,6 +169,7 @@ def test_samples_of_the_training_are_the_images_of_a_card_without_an_evaluation(
         assert both.crop((16, 0, 32, 16)).tobytes() == after.tobytes()
 
 
+@pytest.mark.slow
 def test_a_card_that_a_person_changed_stays_and_the_run_can_be_used(call: Call, run: Path) -> None:
     card = run / "lora" / "README.md"
     changed = card.read_text() + "My own words.\n"
@@ -219,6 +227,7 @@ def test_the_card_of_a_whole_network_has_a_snippet_that_runs(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_card_of_a_stopped_training_tells_the_step_of_its_weights(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
@@ -261,6 +270,7 @@ def test_the_snippet_of_clips_asks_for_frames(
     assert snippet.endswith('result.frames[0][0].save("image.png")  # the first frame')
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_lora_where_a_run_belongs_is_told_what_works(call: Call, run: Path, tmp_path: Path) -> None:
     code, _, err = call("generate", "a cat", "--run", run / "lora")
     assert code == 2 and f"{run / 'lora'} is a part of a run; name the run, {run}." in err
@@ -272,6 +282,7 @@ def test_the_folder_of_a_lora_where_a_run_belongs_is_told_what_works(call: Call,
         assert f"`thumbtune merge {alone} OUT --base MODEL`" in err and "`generate --model OUT`" in err
 
 
+@pytest.mark.slow
 def test_a_card_counts_no_label_of_several_raters_as_a_person(run: Path) -> None:
     file = run / "likes.parquet"
     table = parquet.read_table(file)

@@ -34,6 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", re.findall(r"thumbtune train --set (\S+)", PAGE))
 def test_the_page_trains(call: Call, here: Path, settings: list[str], option: str) -> None:
     code, _, err = call("train", "--out", here / "run", *settings, "--set", option)
@@ -121,6 +122,7 @@ def test_the_page_s_floor_stops_the_push_against_a_disliked_image_by_hand(here: 
     torch.testing.assert_close(replace(kto, floor=1e9)(case), KTO(beta=2.0)(case))
 
 
+@pytest.mark.slow
 def test_the_page_s_floor_trains(call: Call, here: Path, settings: list[str]) -> None:
     code, _, err = call("train", "--out", here / "run", *settings, "--set", "objective.name=floor:Floored")
     assert code == 0, err

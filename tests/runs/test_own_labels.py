@@ -79,6 +79,7 @@ def test_what_a_run_cannot_go_on_without(recipe: Recipe, tmp_path: Path) -> None
         finish(recipe, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_of_a_version_without_weights_had_equal_ones(recipe: Recipe, tmp_path: Path) -> None:
     run, same = tmp_path / "run", tmp_path / "same"
     list(islice(thumbtune.train(recipe, run), 1))

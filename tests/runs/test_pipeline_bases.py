@@ -53,6 +53,7 @@ def snippet_in(card: Path) -> str:
     return re.findall(r"```python\n(.*?)```", card.read_text(), flags=re.DOTALL)[0]
 
 
+@pytest.mark.slow
 def test_the_snippet_of_a_pipeline_object_runs_beside_its_card(run: Path, tmp_path: Path) -> None:
     expected = thumbtune.load(run, "cpu").generate(["a red apple"], [0], Sampler(steps=2))[0]
     facts = model_card.facts_of(run)

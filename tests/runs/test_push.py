@@ -36,6 +36,7 @@ def run(call: Call, settings: list[str], tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_pushed_run_downloaded_again_draws_in_diffusers(
     call: Call, run: Path, hub: Hub, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_pushed_run_downloaded_again_draws_in_diffusers(
         assert drawn.size == (16, 16)
 
 
+@pytest.mark.slow
 def test_what_would_be_pushed_is_told_without_a_token(
     call: Call, run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -87,6 +89,7 @@ def test_a_bad_name_is_refused_before_anything_else(call: Call, hub: Hub, name: 
     assert code == 2 and "user/name" in err
 
 
+@pytest.mark.slow
 def test_a_repository_that_others_may_read_is_not_pushed_to_by_default(call: Call, run: Path, hub: Hub) -> None:
     assert call("push", run, "user/open", "--public")[0] == 0
     repository = hub.repos["models", "user/open"]
@@ -99,6 +102,7 @@ def test_a_repository_that_others_may_read_is_not_pushed_to_by_default(call: Cal
     assert code == 2 and "leave out --public" in err
 
 
+@pytest.mark.slow
 def test_refusals_of_the_hub_are_one_sentence(call: Call, run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.refuses_commits = 403
     code, _, err = call("push", run, "user/name")
@@ -114,6 +118,7 @@ def test_refusals_of_the_hub_are_one_sentence(call: Call, run: Path, hub: Hub, m
     assert code == 1 and err.count("\n") == 1 and "does not answer" in err
 
 
+@pytest.mark.slow
 def test_a_run_without_a_result_is_refused(call: Call, run: Path, hub: Hub) -> None:
     for file in (run / "lora").glob("*.safetensors"):
         file.unlink()
@@ -121,6 +126,7 @@ def test_a_run_without_a_result_is_refused(call: Call, run: Path, hub: Hub) -> N
     assert code == 1 and "training has not finished" in err and not hub.repos
 
 
+@pytest.mark.slow
 def test_pushed_likes_have_pseudonyms_no_text_and_no_metadata_and_are_imported_again(
     call: Call, hub: Hub, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def _held_out(run: Path) -> set[tuple[str, bool]]:
     return {(row["prompt"], row["held_out"]) for row in records.read_labels(run, ("prompt", "held_out"))}
 
 
+@pytest.mark.slow
 def test_a_pipeline_in_half_precision_is_trained_as_its_folder_and_not_changed(
     base: Path, likes: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_pipeline_in_half_precision_is_trained_as_its_folder_and_not_changed(
     assert pipeline.unet.dtype == torch.float16
 
 
+@pytest.mark.slow
 def test_a_training_that_was_left_is_resumed_and_ends_where_a_whole_one_does(
     base: Path, dataset: Any, tmp_path: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_pipeline_with_a_lora_is_refused(base: Path, tmp_path: Path) -> None:
         Trainer(pipeline.unet, Config(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_an_objective_of_the_program_is_trained_with(base: Path, likes: Path, tmp_path: Path) -> None:
     weak, strong = (
         Trainer(str(base), Config(tmp_path / str(strength), **SMALL), str(likes), objective=Pull(strength))
@@ -259,6 +262,7 @@ def test_rows_that_cannot_be_used_are_told(tmp_path: Path, caplog: pytest.LogCap
     assert "1 row of the feedback was left out" in caplog.text and "it has no prompt" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_guard_stops_a_trainer_and_the_best_checkpoint_is_the_result(base: Path, likes: Path, tmp_path: Path) -> None:
     from thumbtune.training.trainer import TrainingBroke, WentWrong
 
@@ -269,6 +273,7 @@ def test_a_guard_stops_a_trainer_and_the_best_checkpoint_is_the_result(base: Pat
     assert stopped["best"] < stopped["step"] and (tmp_path / "run" / "lora" / FILE).is_file()
 
 
+@pytest.mark.slow
 def test_notes_of_a_training_are_warnings_once_each(base: Path, likes: Path, tmp_path: Path) -> None:
     from thumbtune.runs import run
 
@@ -390,6 +395,7 @@ def test_an_import_that_fails_speaks_of_rows_and_not_of_the_command_line(tmp_pat
     assert in_python(told).endswith("make it true or false, as in row['label'] == 'meh'")
 
 
+@pytest.mark.slow
 def test_the_card_of_rows_without_raters_counts_no_people(base: Path, rows: list[Any], tmp_path: Path) -> None:
     from thumbtune.runs import model_card
 

@@ -95,6 +95,7 @@ def press_ctrl_c_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "say", press)
 
 
+@pytest.mark.slow
 def test_a_tracker_gets_the_numbers_of_the_log_in_order_and_images_of_one_set_of_prompts(
     call: Call, settings: list[str], tmp_path: Path, fake: type[Fake]
 ) -> None:
@@ -124,6 +125,7 @@ def _labels(run: Path) -> list[dict[str, Any]]:
     return records.read_labels(run, ("prompt", "held_out"))
 
 
+@pytest.mark.slow
 def test_samples_and_trackers_change_no_weight(
     call: Call, settings: list[str], tmp_path: Path, fake: type[Fake]
 ) -> None:
@@ -136,6 +138,7 @@ def test_samples_and_trackers_change_no_weight(
     assert not (plain / "samples").exists() and not (plain / "trackers.json").exists()
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_image_of_the_weights_of_its_step(call: Call, settings: list[str], tmp_path: Path) -> None:
     import thumbtune
     from thumbtune.models.protocol import Sampler
@@ -156,6 +159,7 @@ def test_a_sample_is_the_image_of_the_weights_of_its_step(call: Call, settings: 
     assert first.read_bytes() != last.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_in_the_same_run_of_its_tracker(
     call: Call, settings: list[str], tmp_path: Path, fake: type[Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +176,7 @@ def test_a_resumed_training_goes_on_in_the_same_run_of_its_tracker(
     assert len([one for one in fake.calls if one[0] == "config"]) == 1
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_is_told_of_once_and_stops_nothing_and_catches_up_when_resumed(
     call: Call, settings: list[str], tmp_path: Path, fake: type[Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +195,7 @@ def test_a_tracker_that_fails_is_told_of_once_and_stops_nothing_and_catches_up_w
     assert [one[1] for one in fake.calls if one[0] == "log"] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_tracker_that_cannot_begin_stops_nothing(
     call: Call, settings: list[str], tmp_path: Path, fake: type[Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +221,7 @@ def test_an_unknown_tracker_is_refused(call: Call, settings: list[str], tmp_path
     assert code == 2 and "tensorboard, wandb, trackio or mlflow" in err
 
 
+@pytest.mark.slow
 def test_samples_that_cannot_be_drawn_stop_nothing(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

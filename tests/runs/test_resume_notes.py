@@ -4,11 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
 from thumbtune.training.progress import quiet
 
 
+@pytest.mark.slow
 def test_where_a_run_goes_on(call: Any, settings: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     steps: Any = tune(read_recipe(None, settings[1::2]), run, quiet)
@@ -27,6 +30,7 @@ def test_where_a_run_goes_on(call: Any, settings: list[str], tmp_path: Path) -> 
     assert code == 0 and err.count("has no checkpoint that can be used, so it begins again at step 1 of 6.") == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_says_nothing_of_it(call: Any, settings: list[str], tmp_path: Path) -> None:
     code, _, err = call("train", "--out", tmp_path / "run", *settings, "--set", "train.steps=1")
     assert code == 0 and "checkpoint" not in err and "nothing to do" not in err

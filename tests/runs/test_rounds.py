@@ -75,6 +75,7 @@ def finish(made: Recipe, folder: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_new_labels_count_from_the_next_step_on_and_all_else_goes_on(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_new_labels_count_from_the_next_step_on_and_all_else_goes_on(
     assert story["rounds"] == [{"step": 2, "labels": 12}] and (story["likes"], story["dislikes"]) == (12, 12)
 
 
+@pytest.mark.slow
 def test_labels_taken_twice_at_one_step_are_one_round_of_all(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +142,7 @@ def test_a_run_that_a_guard_stopped_takes_labels_with_its_guards_off(
     assert rounds.take_new_labels(recipe(tmp_path / "likes", guards=False, lr=1e20), folder) == 4
 
 
+@pytest.mark.slow
 def test_without_new_labels_a_round_changes_nothing(rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     made = recipe(rate("likes", 0, 6))
     steps_of(made, tmp_path / "broken", 2)
@@ -151,6 +154,7 @@ def test_without_new_labels_a_round_changes_nothing(rate: Rate, recipe: Callable
     assert losses(tmp_path / "broken") == losses(tmp_path / "unbroken")
 
 
+@pytest.mark.slow
 def test_the_model_so_far_is_that_of_the_newest_checkpoint(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -165,6 +169,7 @@ def test_the_model_so_far_is_that_of_the_newest_checkpoint(
     assert [one.tobytes() for one in young] != [one.tobytes() for one in old]
 
 
+@pytest.mark.slow
 def test_the_model_so_far_of_a_run_with_an_ema_has_its_average(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -192,6 +197,7 @@ def test_the_model_so_far_of_a_damaged_checkpoint_is_refused(
         rounds.model_so_far(folder)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_runs(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +223,7 @@ def test_labels_that_are_gone_are_refused(rate: Rate, recipe: Callable[..., Reci
         rounds.take_new_labels(other, folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_finished_or_has_not_begun_takes_no_labels(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

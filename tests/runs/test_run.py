@@ -177,6 +177,7 @@ def test_resuming_with_another_recipe_is_refused(
     assert "train.lr" in err
 
 
+@pytest.mark.slow
 def test_only_likes_are_refused_by_kto_and_taken_by_sft(
     call: Call, small: list[str], thumbs: Path, tmp_path: Path, tiny_pipeline: Callable[[str], Path]
 ) -> None:
@@ -272,6 +273,7 @@ def test_a_corrupt_image_and_a_row_without_prompt_are_named_and_skipped(
     assert "red-1.png" in err and "red-2.png" in err
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_training_with_a_sentence_and_keeps_what_was_saved(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +324,7 @@ def test_a_real_ctrl_c_in_a_real_process_exits_with_130(settings: list[str], tmp
     assert checkpoint.latest(tmp_path / "run") is not None
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_tells_that_the_likes_have_changed_and_keeps_its_own(
     call: Call, settings: list[str], thumbs: Path, likes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,6 +473,7 @@ def test_a_run_that_ran_out_of_memory_goes_on_with_smaller_parts(
     assert build.model_of(recipe_in(run)).network.is_gradient_checkpointing
 
 
+@pytest.mark.slow
 def test_weights_that_were_being_updated_when_memory_ran_out_are_not_saved(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_division_by_hand() -> None:
     assert lora.of_step({"optimiser": 7, "reference": 0, "step": 3000}, 99)["optimiser"] == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["full", "lora"])
 def test_the_estimate_is_that_of_each_process(tiny_pipeline: Tiny, weights: str) -> None:
     chosen = [f"model={tiny_pipeline('sd3')}", "train.precision=no", "train.ema=0.5", f"train.weights={weights}"]

@@ -170,6 +170,7 @@ def test_all_shapes_go_from_likes_to_a_verdict(
     assert (run / "evaluation" / "images.csv").read_bytes() == before and not (run / "evaluation-before").exists()
 
 
+@pytest.mark.slow
 def test_a_larger_size_is_trained_and_told_in_the_header(
     call: Call, mixed: Path, small: list[str], tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:

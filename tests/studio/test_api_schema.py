@@ -53,6 +53,7 @@ def test_each_operation_says_what_it_does() -> None:
             assert operation["description"] and operation["tags"], path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_request_ends_in_a_failure_of_the_server(
     tmp_path: Path, examples: int, monkeypatch: pytest.MonkeyPatch

@@ -157,6 +157,7 @@ def test_each_rater_has_an_order_of_their_own_with_repeats_later(site: Site, cli
     assert len(next_of(client_of("ben"), test_id)) == PROMPTS + 2
 
 
+@pytest.mark.slow
 def test_the_images_are_those_of_the_plan_and_each_address_works_once(
     site: Site, client_of: Clients, test_id: str
 ) -> None:

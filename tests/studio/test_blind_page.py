@@ -103,6 +103,7 @@ def test_a_test_from_the_form_to_the_result(studio: Studio, browser: Browser, tm
     ann.close()
 
 
+@pytest.mark.slow
 def test_answers_survive_reloads_and_a_restart_and_can_be_undone(
     studio: Studio, browser: Browser, tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_answers_survive_reloads_and_a_restart_and_can_be_undone(
     ann.close()
 
 
+@pytest.mark.slow
 def test_a_rater_sees_pairs_and_neither_names_nor_results(studio: Studio, browser: Browser, tmp_path: Path) -> None:
     ann = signed_in(browser, studio.links[0], "/blind")
     made(ann)

@@ -174,6 +174,7 @@ def test_the_second_image_of_a_pair_differs_in_its_address_and_its_time_alone(tr
     assert sum(one.arm == "b" for one in traffic[::2]) == PROMPTS / 2, "each on the left equally often"
 
 
+@pytest.mark.slow
 def test_the_classifiers_tell_images_that_are_sent_as_they_are(tmp_path: Path) -> None:
     """What was hidden: the sizes alone give the models away."""
     seen, coin = [], np.random.default_rng(0)

@@ -36,6 +36,7 @@ def studio(root: Path) -> Iterator[Studio]:
         yield started
 
 
+@pytest.mark.slow
 def test_home_counts_what_training_sees_and_then_names_the_run(browser: Browser, studio: Studio, root: Path) -> None:
     page = signed_in(browser, studio.links[0])
     text = "document.getElementById('state-{}').textContent"
@@ -55,6 +56,7 @@ def test_home_counts_what_training_sees_and_then_names_the_run(browser: Browser,
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_on_a_telephone_no_counter_covers_a_button_and_no_reason_is_cut(browser: Browser, studio: Studio) -> None:
     page = signed_in(browser, studio.links[0], "/images", 390)
     page.wait_for("document.getElementById('likes').textContent === '2'")
@@ -66,6 +68,7 @@ def test_on_a_telephone_no_counter_covers_a_button_and_no_reason_is_cut(browser:
     assert page.value(OUTSIDE) == 0
 
 
+@pytest.mark.slow
 def test_a_report_is_served_by_the_name_of_its_run(browser: Browser, studio: Studio, root: Path) -> None:
     a_run(root)
     (root / "runs" / "first" / "report.html").write_text("<p>report")

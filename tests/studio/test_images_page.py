@@ -100,6 +100,7 @@ def test_the_drawer_tells_all_about_an_image(page: Page) -> None:
     assert page.value("document.getElementById('drawer').hidden")
 
 
+@pytest.mark.slow
 def test_an_import_shows_first_what_it_would_do(browser: Browser, studio: Studio, folder: Path) -> None:
     page = signed_in(browser, studio.link, "/images#import")
     page.wait_for("document.querySelectorAll('.folder').length === 2")

@@ -260,6 +260,7 @@ def test_the_command_goes_on_if_its_supervisor_is_killed_and_can_be_stopped(make
     until(lambda: state_of(queue, number) == "stopped")
 
 
+@pytest.mark.slow
 def test_two_studios_start_no_job_twice(make: Make, tmp_path: Path) -> None:
     queue = make("import os, sys, time; open(sys.argv[3] + '.started', 'a').write('x'); time.sleep(0.05)")
     (tmp_path / "runs").mkdir()

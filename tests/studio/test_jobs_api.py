@@ -27,6 +27,7 @@ def code_of(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
+@pytest.mark.slow
 def test_a_generation_becomes_a_job_with_its_command(client: TestClient, site: Site) -> None:
     answer = client.post(f"{JOBS}/generate", json={"prompts": ["a red  fox", " "], "per_prompt": 2, "name": "foxes"})
     assert answer.status_code == 201

@@ -122,6 +122,7 @@ def test_a_theme_is_kept_and_a_page_comes_in_it(studio: Studio, browser: Browser
     assert page.value(colour) == dark and not page.value("document.cookie.includes('theme=l')")
 
 
+@pytest.mark.slow
 def test_a_rater_is_added_and_removed_by_clicks(studio: Studio, browser: Browser) -> None:
     page = settings(browser, studio)
     page.value("void (document.getElementById('name').value = 'eve')")
@@ -144,6 +145,7 @@ def test_a_rater_is_added_and_removed_by_clicks(studio: Studio, browser: Browser
     assert page.value("document.getElementById('problem').textContent.includes('was ended')")
 
 
+@pytest.mark.slow
 def test_train_begins_with_the_policy_that_was_chosen(studio: Studio, browser: Browser) -> None:
     page = settings(browser, studio)
     page.wait_for("document.querySelectorAll('#policies tr').length > 3")

@@ -15,6 +15,7 @@ HEAVY = ("torch", "scipy", "pyarrow", "pandas", "matplotlib", "duckdb")  # each 
 Call = Callable[..., tuple[int, str, str]]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here, which tells what a process has loaded")
 def test_the_studio_starts_without_what_takes_long_to_load(tmp_path: Path) -> None:
     """How long a start takes is measured by benchmarks.studio."""
@@ -35,6 +36,7 @@ def test_the_doctor_leaves_the_studio_without_torch(tmp_path: Path) -> None:
         assert "torch" not in Path(f"/proc/{studio.pid}/maps").read_text()
 
 
+@pytest.mark.slow
 def test_a_rater_of_the_page_has_a_link_at_the_next_start(tmp_path: Path) -> None:
     fill(tmp_path / "likes", 1)
     site = open_site(str(tmp_path / "likes"), raters=["ann"])
@@ -44,6 +46,7 @@ def test_a_rater_of_the_page_has_a_link_at_the_next_start(tmp_path: Path) -> Non
         assert len(studio.links) == 2 and studio.links[1].endswith(f"token={token}")
 
 
+@pytest.mark.slow
 def test_the_key_is_for_its_owner_alone_and_stays(tmp_path: Path) -> None:
     with Studio(tmp_path / "likes") as studio:
         first = studio.link
@@ -58,6 +61,7 @@ def test_others_get_in_only_with_names(call: Call) -> None:
     assert code == 2 and "--rater" in err
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_a_sentence(call: Call, tmp_path: Path) -> None:
     with Studio(tmp_path / "likes") as studio:
         code, _, err = call("studio", "--likes", tmp_path / "other", "--port", studio.port)

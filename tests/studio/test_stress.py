@@ -54,6 +54,7 @@ def killed_now_and_then(studio: Studio, stopped: threading.Event, most: float) -
     return thread
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "most"), [(200, 0.6), pytest.param(VOTES, 3.0, marks=pytest.mark.slow)])
 def test_kills_lose_and_double_no_vote(tmp_path: Path, count: int, most: float) -> None:
     images = fill(tmp_path / "likes", 40)
@@ -141,6 +142,7 @@ def test_twenty_raters_at_once_on_a_server(tmp_path: Path, postgresql_address: s
     assert stored == Counter(expected) and all(sent.values())
 
 
+@pytest.mark.slow
 def test_the_client(tmp_path: Path) -> None:
     images = fill(tmp_path / "likes", 3)
     with Studio(tmp_path / "likes") as studio:
@@ -162,6 +164,7 @@ def test_the_client(tmp_path: Path) -> None:
     assert [kind for _, _, kind, _ in stored_in(tmp_path / "likes")] == ["like", "undo"]
 
 
+@pytest.mark.slow
 def test_the_program_of_the_page(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -51,6 +51,7 @@ def bring(page: Page, files: dict[str, bytes], dropped: bool) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropped", [True, False])
 def test_files_come_into_the_list_without_a_vote(
     studio: Studio, browser: Browser, tmp_path: Path, dropped: bool
@@ -66,6 +67,7 @@ def test_files_come_into_the_list_without_a_vote(
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_those_without_a_prompt_are_named_and_sent_again(studio: Studio, browser: Browser, tmp_path: Path) -> None:
     page = images(browser, studio)
     bring(page, {"a.png": png(50), "fox.png": with_parameters(), "b.png": png(51), "page.png": b"<html>"}, True)
@@ -88,6 +90,7 @@ def test_those_without_a_prompt_are_named_and_sent_again(studio: Studio, browser
     assert [one for one in page.complaints if "422" not in one and "415" not in one] == []
 
 
+@pytest.mark.slow
 def test_a_file_too_large_is_named_before_it_is_sent(studio: Studio, browser: Browser) -> None:
     page = images(browser, studio)
     bring(page, {"fox.png": with_parameters()}, True)
@@ -107,6 +110,7 @@ def test_a_file_too_large_is_named_before_it_is_sent(studio: Studio, browser: Br
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_closing_the_dialog_stops_the_uploads(studio: Studio, browser: Browser) -> None:
     page = images(browser, studio)
     bring(page, {f"{number}.png": png(60 + number) for number in range(4)}, True)
@@ -117,6 +121,7 @@ def test_closing_the_dialog_stops_the_uploads(studio: Studio, browser: Browser) 
     page.wait_for("document.getElementById('left').textContent === '3'")
 
 
+@pytest.mark.slow
 def test_an_upload_goes_on_after_the_studio_was_away(studio: Studio, browser: Browser) -> None:
     page = images(browser, studio)
     bring(page, {"fox.png": with_parameters()}, False)

@@ -222,6 +222,7 @@ def test_a_full_disk_is_a_sentence(client_of: Clients, site: Site, monkeypatch: 
     assert code(made) == (507, "upload-no-room")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc here, which tells what a process has open")
 def test_an_upload_that_is_cut_off_leaves_nothing(tmp_path: Path) -> None:
     fill(tmp_path / "cut", 1)

@@ -77,6 +77,7 @@ def test_a_run_shows_its_numbers_and_why_it_stopped(browser: Browser, studio: St
     )
 
 
+@pytest.mark.slow
 def test_settings_are_searched_marked_and_copied(browser: Browser, studio: Studio) -> None:
     page = page_of(browser, studio, "train")
     page.wait_for("document.querySelectorAll('.option').length > 50")
@@ -227,6 +228,7 @@ def test_generated_images_come_to_be_judged(browser: Browser, tmp_path: Path) ->
     assert "tiny-emoji-64" in model
 
 
+@pytest.mark.slow
 def test_pairs_are_compared_by_keys(browser: Browser, studio: Studio, root: Path) -> None:
     a_run(root)
     evaluate(root)
@@ -250,6 +252,7 @@ def test_pairs_are_compared_by_keys(browser: Browser, studio: Studio, root: Path
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_any_two_columns_of_a_grid_are_compared(browser: Browser, studio: Studio, root: Path) -> None:
     a_run(root)
     compare(root)

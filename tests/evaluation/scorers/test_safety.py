@@ -158,6 +158,7 @@ def test_every_weight_of_the_published_file_has_its_place() -> None:
     assert {name: t.shape for name, t in from_published(own).items()} == {name: t.shape for name, t in ours.items()}
 
 
+@pytest.mark.slow
 def test_alone_and_in_a_duel_it_says_the_same(tmp_path: Path) -> None:
     """Through `score`, and in halves, which are another revision."""
     torch.manual_seed(2)

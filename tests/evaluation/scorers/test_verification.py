@@ -81,6 +81,7 @@ def published(here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     return found
 
 
+@pytest.mark.slow
 def test_scores_that_agree_are_told_one_by_one(call: Call, here: Path, published: list[PublishedScore]) -> None:
     code, out, err = call("scorers", "verify", "--weights", here, "--offline")
     assert code == 0, err

@@ -100,27 +100,13 @@ class Cache:
     def _is_sound(self, key: str) -> bool:
         """Return whether the cache has whole and finite tensors for a key; say so if it has damaged ones."""
         record = self._packs.find(key)
+        if record is None:
+            return False
         try:
-            return record is not None and is_finite(self.get(key))
+            return is_finite(self.get(key))
         except ThumbtuneError:
             note(f"{_named(record)} was damaged and is made again.")
             return False
-
-
-def _bytes_of(key: str, tensors: Tensors) -> bytes:
-    fewest = {name: in_fewest_bits(tensor) for name, tensor in tensors.items()}
-    return sealed_bytes(fewest, {"key": digest_of(key).hex()})
-
-
-def _tensors_of(key: str, data: bytes) -> Tensors:
-    """Return the tensors in a record, which must be those of the key: a bit of the index may have turned too."""
-    if f'"key":"{digest_of(key).hex()}"'.encode() not in data[:HEADER]:
-        raise DamagedFile("it is not what the index names")
-    return sealed_tensors(data)
-
-
-def _named(record: Record) -> str:
-    return f"What begins at byte {record.start:,} of the cached file {record.pack}"
 
 
 def in_fewest_bits(tensor: Tensor) -> Tensor:

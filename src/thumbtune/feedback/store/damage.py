@@ -14,6 +14,7 @@ from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.store.tables import DamagedCell, StoredImage, UTCDateTime, Vote
 
 if TYPE_CHECKING:
+    from thumbtune.feedback.store.intake import KnownImage
     from thumbtune.feedback.store.labels import AnyImage, Label
 
 SECONDS = 10.0  # of searching; a store of a million votes takes about five
@@ -27,7 +28,7 @@ class _Text(bytes):
 TYPES: Mapping[type, tuple[type, ...]] = {str: (_Text,), int: (int,), float: (int, float)}
 
 
-def check_image_cells(image: "AnyImage") -> None:
+def check_image_cells(image: "AnyImage | KnownImage") -> None:
     """Refuse an image whose cells are not what their columns hold.
 
     Raises:

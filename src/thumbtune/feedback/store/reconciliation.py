@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from thumbtune.feedback.store.intake import images_by_key
+from thumbtune.feedback.store.intake import KnownImage, images_by_key
 from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, standing_votes, times_of
-from thumbtune.feedback.store.tables import StoredImage, Vote, now
+from thumbtune.feedback.store.tables import Vote, now
 from thumbtune.feedback.store.votes import Kind, derived_id, insert_new, undo_of, uuid_version
 
 COPIED_COLUMNS = ("picture_id", "rater", "kind", "weight", "grade", "reason", "pair")
@@ -39,7 +39,7 @@ def imported_labels(session: Session, unrated: Iterable[Unrated]) -> set[tuple[i
     return {rated for rated, vote in latest.items() if vote.kind in ("like", "dislike") and is_derived(vote.id)}
 
 
-def _may_be_of(image: StoredImage, source: str | None) -> bool:
+def _may_be_of(image: KnownImage, source: str | None) -> bool:
     return source is None or image.source is None or image.source == source
 
 

@@ -1,5 +1,6 @@
 """The rules of voting: which votes are valid, how a vote posted twice is recognised, and which votes count."""
 
+import hashlib
 import math
 import re
 import uuid
@@ -43,6 +44,18 @@ def insert_new(
         insert(table).on_conflict_do_nothing(index_elements=[unique.key]).returning(unique), list(rows)
     )
     return set(added)
+
+
+def insert_many(
+    session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]], unique: InstrumentedAttribute[Any]
+) -> None:
+    """Insert the rows whose unique column is new, even while others insert; many times as fast as `insert_new`.
+
+    Every row names every column that it needs: the defaults of columns are those of the database alone.
+    """
+    insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[session.get_bind().dialect.name]
+    statement = insert(table.__table__).on_conflict_do_nothing(index_elements=[unique.key])
+    session.connection().execute(statement, list(rows))
 
 
 def post(session: Session, vote: Mapping[str, Any]) -> str:
@@ -93,7 +106,12 @@ def key_of(image: str, prompt: str) -> str:
 
 def derived_id(*parts: str) -> str:
     """Return the UUID derived from the parts; equal parts give equal UUIDs."""
-    return str(uuid.uuid5(ID_NAMESPACE, "\n".join(parts)))
+    name = ID_NAMESPACE.bytes + "\n".join(parts).encode()
+    digest = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # as uuid.uuid5, which takes five times as long
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def uuid_version(vote_id: str) -> int | None:
@@ -131,6 +149,8 @@ def without_controls(text: str) -> str:
     Word processors and terminals leave such characters in copied text. Line ends and tabs stay; so do zero bytes, which
     `check_text` refuses, as they show that the text was read in a wrong encoding.
     """
+    if text.isprintable():  # told at once, and true of most prompts
+        return text.strip()
     return (_CONTROL.sub(" ", text) if _CONTROL.search(text) else text).strip()
 
 
@@ -186,6 +206,8 @@ def check_text(text: str, name: str) -> None:
         raise ThumbtuneError(
             f"the {name} has {len(text):,} characters; shorten it to {MAX_TEXT_CHARACTERS:,}.", code="text-too-long"
         )
+    if text.isprintable():  # neither surrogates nor zero bytes are
+        return
     if "\0" in text:
         raise ThumbtuneError(
             f"the {name} contains a zero byte at position {text.index(chr(0))}; remove it.", code="text-zero-byte"

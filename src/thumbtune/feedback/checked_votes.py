@@ -31,8 +31,10 @@ def checked_vote(row: SourceRow, prompt: str, rater: str, read: Callable[[Bytes]
     kind: Kind = "like" if row.liked else "dislike"
     check_image(prompt, row.seed)
     check_vote(kind, rater, {"weight": row.weight, "grade": row.grade, "reason": row.reason, "pair": row.pair})
-    for name in ("model", "source"):
-        check_text(getattr(row, name) or "", name)
+    if row.model:
+        check_text(row.model, "model")
+    if row.source:
+        check_text(row.source, "source")
     return NewVote(
         data=read(row.image),
         prompt=prompt,

@@ -12,11 +12,11 @@
 A vote that its source dates in the past lies there: an old file that is imported today overrules nothing newer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from thumbtune.feedback.store.tables import DamagedCell, Vote
@@ -98,15 +98,23 @@ def latest_votes(session: Session, raters: Iterable[tuple[int, str]]) -> dict[tu
     """
     columns: tuple[Any, ...] = (Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at, Vote.id, ORDERED_AT)
     votes = standing_votes().with_only_columns(*columns).order_by(*ORDER)
-    pair = tuple_(Vote.picture_id, Vote.rater)
     found = {
         (image, rater): LatestVote(*latest)
         for part in in_parts(raters)
-        for image, rater, *latest in session.execute(votes.where(pair.in_(part)))
+        for image, rater, *latest in session.execute(votes.where(is_among(part)))
     }
     if any(latest.created_at is None for latest in found.values()):  # SQLite keeps even this
         raise DamagedCell("a vote has no time")
     return found
+
+
+def is_among(raters: Sequence[tuple[int, str]]) -> ColumnElement[bool]:
+    """Return the condition that a vote is one of these (image, rater).
+
+    SQLite has no index for pairs in a list, and would read all votes; for images in a list it has.
+    """
+    images = list({image for image, _ in raters})
+    return and_(Vote.picture_id.in_(images), tuple_(Vote.picture_id, Vote.rater).in_(raters))
 
 
 def in_parts(values: Iterable[T]) -> Iterator[list[T]]:

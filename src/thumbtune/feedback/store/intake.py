@@ -18,7 +18,7 @@ from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image
 from thumbtune.feedback.store.damage import check_image_cells
 from thumbtune.feedback.store.erased_raters import forget
 from thumbtune.feedback.store.image_storage import ImageStorage
-from thumbtune.feedback.store.order import LatestVote, Times, in_parts, latest_votes, times_of
+from thumbtune.feedback.store.order import LatestVote, Times, in_parts, is_one_of, latest_votes, times_of
 from thumbtune.feedback.store.tables import StoredImage, Vote, now
 from thumbtune.feedback.store.votes import Kind, chosen_id, derived_id, insert_many, key_of
 
@@ -97,16 +97,18 @@ def _add_images(
     new: dict[str, dict[str, Any]] = {}
     written: set[str] = set()
     unreadable: dict[str, UnreadableImage] = {}
+    at = now()
     for key, image in zip(keys, images, strict=True):
         row = stored.get(key)
         try:
             if row is None and key not in new:
-                new[key] = _image_row(key, _inspected(image), image)
+                new[key] = _image_row(key, _inspected(image), image, at)
             file = row.file if row else new[key]["file"]
             # also writes the file again if it was lost
-            if storage is not None and file not in written and not storage.has(file, len(image.data)):
-                storage.write(file, bytes_of(image.data))
-            written.add(file)
+            if storage is not None and file not in written:
+                if not storage.has(file, len(image.data)):
+                    storage.write(file, bytes_of(image.data))
+                written.add(file)
         except UnreadableImage as error:
             unreadable[key] = error
             new.pop(key, None)
@@ -130,7 +132,9 @@ def _insert_images(session: Session, new: Mapping[str, dict[str, Any]]) -> dict[
         return {key: image.id for key, image in images_by_key(session, new).items()}
     first = (session.scalar(select(func.max(StoredImage.id))) or 0) + 1
     ids = {key: first + number for number, key in enumerate(new)}
-    insert_many(session, StoredImage, [row | {"id": ids[key]} for key, row in new.items()], StoredImage.key)
+    for key, row in new.items():
+        row["id"] = ids[key]
+    insert_many(session, StoredImage, list(new.values()), StoredImage.key)
     return ids
 
 
@@ -149,7 +153,7 @@ def _inspected(image: NewImage) -> ImageInfo:
     return info
 
 
-def _image_row(key: str, info: ImageInfo, image: NewImage) -> dict[str, Any]:
+def _image_row(key: str, info: ImageInfo, image: NewImage, at: datetime) -> dict[str, Any]:
     return {
         "key": key,
         "sha256": image.digest,
@@ -160,7 +164,7 @@ def _image_row(key: str, info: ImageInfo, image: NewImage) -> dict[str, Any]:
         "seed": image.seed,
         "model": image.model,
         "source": image.source,
-        "created_at": now(),
+        "created_at": at,
     }
 
 
@@ -216,6 +220,7 @@ def add_votes(session: Session, storage: ImageStorage | None, votes: Sequence[Ne
     )
     results: list[VoteResult] = []
     rows: list[dict[str, Any]] = []
+    at = now()  # of all: votes of one rater on one image are ordered after each other all the same
     for image, name, vote in zip(images, ids, votes, strict=True):
         if isinstance(image, UnreadableImage):
             results.append(image)
@@ -224,7 +229,7 @@ def add_votes(session: Session, storage: ImageStorage | None, votes: Sequence[Ne
         if name in stored:
             results.append(_status_of_stored(name, stored[name], wanted, before))
             continue
-        times = times_of(vote.created_at, before, now())
+        times = times_of(vote.created_at, before, at)
         rows.append(_vote_row(name, image, vote, times))
         stored[name] = wanted
         is_latest = before is None or before.is_before(times)
@@ -280,11 +285,10 @@ def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, KnownImage
     Raises:
         DamagedCell: a cell of one is not what its column holds.
     """
-    images = {
-        row.key: KnownImage(*row)
-        for part in in_parts(keys)
-        for row in session.execute(select(*KNOWN_CELLS).where(StoredImage.key.in_(part)))
-    }
+    connection, images = session.connection(), dict[str, KnownImage]()
+    for part in in_parts(keys):
+        rows = connection.execute(select(*KNOWN_CELLS).where(is_one_of(session, StoredImage.key, part)))
+        images |= {image.key: image for image in map(KnownImage._make, rows.all())}
     for image in images.values():
         check_image_cells(image)
     return images
@@ -299,9 +303,8 @@ def files_of(session: Session, digests: Iterable[str]) -> Iterator[tuple[str, st
 
 def votes_by_id(session: Session, ids: Iterable[str]) -> dict[str, StoredVote]:
     """Return the stored votes with these ids."""
-    votes = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind)
-    return {
-        name: (image, rater, kind)
-        for part in in_parts(ids)
-        for name, image, rater, kind in session.execute(votes.where(Vote.id.in_(part)))
-    }
+    connection, found = session.connection(), dict[str, StoredVote]()
+    for part in in_parts(ids):
+        votes = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind).where(is_one_of(session, Vote.id, part))
+        found |= {name: (image, rater, kind) for name, image, rater, kind in connection.execute(votes).all()}
+    return found

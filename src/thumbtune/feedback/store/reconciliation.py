@@ -49,7 +49,7 @@ def undo_imported(session: Session, raters: Iterable[tuple[int, str]]) -> None:
     undos = [
         undo_of(vote_id, image, rater)
         for part in in_parts(raters)
-        for vote_id, image, rater in session.execute(votes.where(is_among(part)))
+        for vote_id, image, rater in session.execute(votes.where(is_among(session, part)))
         if is_derived(vote_id)
     ]
     if undos:
@@ -69,7 +69,7 @@ def make_latest(session: Session, wanted: Sequence[WantedVote]) -> list[tuple[Ki
     stored = {
         (vote.picture_id, vote.rater, vote.kind): vote
         for part in in_parts((image, rater) for image, rater, _ in missing)
-        for vote in session.scalars(select(Vote).where(is_among(part)).order_by(Vote.sequence))
+        for vote in session.scalars(select(Vote).where(is_among(session, part)).order_by(Vote.sequence))
     }
     is_missing = set(missing)
     stored = {vote: row for vote, row in stored.items() if vote in is_missing}

@@ -20,6 +20,7 @@ from thumbtune.files import sha256
 Kind = Literal["like", "dislike", "skip"]
 KINDS = ("like", "dislike", "skip")
 ID_NAMESPACE = uuid.UUID("5f0c3a0e-6d0b-5c53-9d6b-6c7f3a1f8f52")  # of derived ids
+_NAMESPACE_BYTES = ID_NAMESPACE.bytes
 MAX_TEXT_CHARACTERS = 100_000  # of a prompt or a reason; no model reads a hundredth of it
 _CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 INTEGER_LIMIT = 2**63  # first integer too large for a database
@@ -63,11 +64,14 @@ def insert_many(
         return
     names = list(rows[0])
     compiled = statement.compile(dialect=connection.dialect, column_keys=names)
-    columns = [list(map(itemgetter(name), rows)) for name in compiled.positiontup or ()]
-    for place, name in enumerate(compiled.positiontup or ()):
+    columns = []
+    for name in compiled.positiontup or ():
+        cells = list(map(itemgetter(name), rows))
         stored = table.__table__.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        if stored is not None:
-            columns[place] = [None if cell is None else stored(cell) for cell in columns[place]]
+        if stored is not None:  # most rows of an import have the same time
+            by_cell = {cell: None if cell is None else stored(cell) for cell in set(cells)}
+            cells = [by_cell[cell] for cell in cells]
+        columns.append(cells)
     connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
 
 
@@ -119,7 +123,7 @@ def key_of(image: str, prompt: str) -> str:
 
 def derived_id(*parts: str) -> str:
     """Return the UUID derived from the parts; equal parts give equal UUIDs."""
-    name = ID_NAMESPACE.bytes + "\n".join(parts).encode()
+    name = _NAMESPACE_BYTES + "\n".join(parts).encode()
     digest = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50  # as uuid.uuid5, which takes five times as long
     digest[8] = digest[8] & 0x3F | 0x80

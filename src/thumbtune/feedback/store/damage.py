@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from thumbtune.feedback.store.intake import KnownImage
     from thumbtune.feedback.store.labels import AnyImage, Label
 
+NUMBERS = (float, int)
 SECONDS = 10.0  # of searching; a store of a million votes takes about five
 ROWS_BETWEEN_LOOKS = 1000  # at the clock
 
@@ -50,9 +51,9 @@ def check_label(label: "Label") -> None:
     """
     if type(label.rater) is not str or type(label.vote_id) is not str or label.created_at is None:
         raise DamagedCell("a vote has no rater, id or time")
-    if not isinstance(label.weight, float | int) or not isinstance(label.grade, float | int | None):
+    if not isinstance(label.weight, NUMBERS) or not (label.grade is None or isinstance(label.grade, NUMBERS)):
         raise DamagedCell("a weight or grade is not a number")
-    if not isinstance(label.reason, str | None) or not isinstance(label.pair, str | None):
+    if not (label.reason is None or type(label.reason) is str) or not (label.pair is None or type(label.pair) is str):
         raise DamagedCell("a reason or pair is not text")
 
 

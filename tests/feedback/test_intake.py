@@ -4,6 +4,7 @@ import sqlite3
 import uuid
 from collections import defaultdict
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def expected_ranks(votes: list[NewVote]) -> list[tuple[int, bool]]:
     for vote in votes:
         of_time = before[vote.key, vote.rater, vote.created_at]
         kinds = [*of_time, vote.kind]
-        switches = sum(one != other for one, other in zip(kinds, kinds[1:], strict=False))
+        switches = sum(one != other for one, other in pairwise(kinds))
         of_rater = before[vote.key, vote.rater]
         ranks.append((switches, not of_rater))
         of_time.append(vote.kind)

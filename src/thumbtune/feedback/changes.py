@@ -69,24 +69,25 @@ class Changes:
         """
         keys = [_key_of(vote.key, vote.rater) for vote in votes]
         times = [None if vote.created_at is None else vote.created_at.timestamp() for vote in votes]
-        moment_keys = [
-            None if at is None else _hash(f"{key.hex()} {at}") for key, at in zip(keys, times, strict=True)
-        ]
+        moment_keys = [None if at is None else _hash(f"{key.hex()} {at}") for key, at in zip(keys, times, strict=True)]
         self._standing = standing = self._rows("votes", keys)
         self._moments = moments = self._rows("moments", filter(None, moment_keys))
         ranked = []
-        for vote, key, at, moment_key in zip(votes, keys, times, moment_keys, strict=True):
+        for vote, key, time, moment_key in zip(votes, keys, times, moment_keys, strict=True):
             last, switches, latest, likes, dislikes = standing.get(key, NO_VOTES)
             if moment_key is None:
                 switches = 0 if switches is None else switches + (last != vote.kind)
                 rank, at = switches, NO_TIME
             else:
+                at = time
                 rank = moments[moment_key][1] + (moments[moment_key][0] != vote.kind) if moment_key in moments else 0
                 moments[moment_key] = vote.kind, rank
             kind = vote.kind if at >= latest else last
             likes, dislikes = likes + (vote.kind == "like"), dislikes + (vote.kind == "dislike")
             standing[key] = kind, switches, max(at, latest), likes, dislikes
-            ranked.append((replace(vote, switches=rank) if rank and vote.vote_id is None else vote, likes + dislikes == 1))
+            ranked.append(
+                (replace(vote, switches=rank) if rank and vote.vote_id is None else vote, likes + dislikes == 1)
+            )
         return ranked
 
     def add(self) -> None:

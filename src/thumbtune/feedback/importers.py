@@ -8,8 +8,8 @@ from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
 from thumbtune.feedback.changes import Changes
-from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
 from thumbtune.feedback.checked_votes import NO_LABEL, NO_PROMPT, checked_vote
+from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
 from thumbtune.feedback.image_content import ImageFiles
 from thumbtune.feedback.import_report import ImportReport
 from thumbtune.feedback.metadata.automatic1111 import settings_apart

@@ -188,7 +188,8 @@ class Columns:
             has_dots = any(name not in row for each in names.values() for name in each)
             keys = [key for key in names if key != "label"]
             others = tuple((key, None if has_dots else self._only(key, names[key])) for key in keys if names[key])
-            plan = self._plans[columns] = Plan(names, has_dots, others, dict.fromkeys(keys))
+            blank: Record = {key: None for key in keys}
+            plan = self._plans[columns] = Plan(names, has_dots, others, blank)
         self._last = columns, plan
         return plan
 

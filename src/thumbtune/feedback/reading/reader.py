@@ -108,16 +108,8 @@ class RowReader:
             extras |= {name: cell for name, cell in embedded.items() if extras.get(name) is None}
         if image is not None and unread is not None:
             extras["unread"] = unread
-        return SourceRow(  # type: ignore[arg-type]
-            where=where,
-            image=image,
-            prompt=prompt,
-            liked=liked,
-            problem=problem,
-            unrated=skipped,
-            syntax=syntax,
-            **extras,
-        )
+        extras |= {"unrated": skipped, "syntax": syntax}
+        return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
 
     def label_of(self, row: Record, lacks_label: bool) -> ReadLabel:
         """Return the label in a row of its columns of labels alone; `lacks_label`: the table has no such column."""
@@ -199,7 +191,7 @@ class RowReader:
         return scales
 
     def _counted_labels(self) -> Iterator[tuple[tuple[str, type, Any], int]]:
-        """Yield the cells of all columns of labels, (column, type, cell), and how many rows have it; some repeatedly."""
+        """Yield the cells of all columns of labels, (column, type, cell), and the number of rows with it."""
         counts: dict[tuple[str, type, Any], int] = {}
         for row in self._all_rows(self.columns.of_labels()):
             times = row.times if isinstance(row, Counted) else 1

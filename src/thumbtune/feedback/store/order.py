@@ -101,7 +101,7 @@ def latest_votes(session: Session, raters: Iterable[tuple[int, str]]) -> dict[tu
     votes = standing_votes().with_only_columns(*columns).order_by(*ORDER)
     connection, found = session.connection(), dict[tuple[int, str], LatestVote]()
     for part in in_parts(raters):
-        rows = connection.execute(votes.where(is_among(session, part))).all()
+        rows: Any = connection.execute(votes.where(is_among(session, part))).all()
         for image, rater, kind, name, at, ordered_at in rows:
             if at is None:  # SQLite keeps even this
                 raise DamagedCell("a vote has no time")

@@ -26,6 +26,7 @@ from thumbtune.feedback.quoting import shown
 
 Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite auto-increments INTEGER only, which has 64 bits
 JOB_KINDS = ("generate", "train", "evaluate", "round", "merge", "export", "compare", "duel")
+_time_of = datetime.fromisoformat
 
 
 class DamagedCell(Exception):
@@ -61,11 +62,11 @@ class UTCDateTime(TypeDecorator[datetime]):
             except (ValueError, TypeError) as error:
                 raise DamagedCell(f"{shown(cell)} is no time") from error
 
-        def of_text(cell: Any) -> datetime | None:
+        def of_text(cell: Any) -> Any:
             if cell is None:
                 return None
             try:
-                time = datetime.fromisoformat(cell)
+                time = _time_of(cell)
             except (ValueError, TypeError) as error:
                 raise DamagedCell(f"{shown(cell)} is no time") from error
             return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

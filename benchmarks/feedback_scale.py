@@ -23,10 +23,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.likes import SIDE, peak
+from benchmarks.likes import IMAGES, SIDE, make_images, peak
 
 FILE = Path(__file__).with_suffix(".json")
-IMAGES = 256
 EVENTS_A_FILE = 1_000_000
 EVENTS_A_PROMPT, EVENTS_A_RATER = 20, 1_000
 START, MICROSECONDS = 1_700_000_000_000_000, 300 * 86_400 * 10**6
@@ -43,14 +42,9 @@ def make_log(folder: Path, events: int) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
-    from PIL import Image
 
-    (folder / "images").mkdir(parents=True)
     dice = np.random.default_rng(0)
-    for number in range(IMAGES):
-        pixels = dice.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(SIDE // 8, 0).repeat(SIDE // 8, 1)
-        Image.fromarray(pixels).save(folder / "images" / f"{number:03}.png")
-    names = pa.array([f"images/{number:03}.png" for number in range(IMAGES)])
+    names = pa.array(make_images(folder / "images", dice))
     prompts, raters = max(events // EVENTS_A_PROMPT, 10), max(events // EVENTS_A_RATER, 10)
     for file, start in enumerate(range(0, events, EVENTS_A_FILE)):
         rows = min(EVENTS_A_FILE, events - start)

@@ -30,19 +30,27 @@ def make_table(folder: Path, rows: int) -> Path:
     """Write a table of likes and dislikes and its images, some thousand rows at a time; return its file."""
     import numpy as np
     import pyarrow as pa
-    from PIL import Image
     from pyarrow.parquet import ParquetWriter
 
-    (folder / "images").mkdir(parents=True)
-    noise = np.random.default_rng(0)
-    for number in range(IMAGES):
-        pixels = noise.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(SIDE // 8, 0).repeat(SIDE // 8, 1)
-        Image.fromarray(pixels).save(folder / "images" / f"{number:03}.png")
+    make_images(folder / "images", np.random.default_rng(0))
     schema = pa.schema({"file_name": pa.string(), "prompt": pa.string(), "label": pa.bool_(), "rater": pa.string()})
     with ParquetWriter(folder / "table.parquet", schema) as writer:
         for start in range(0, rows, AT_ONCE):
             writer.write_batch(pa.RecordBatch.from_pylist(list(_rows(start, min(rows, start + AT_ONCE))), schema))
     return folder / "table.parquet"
+
+
+def make_images(folder: Path, dice: Any) -> list[str]:
+    """Write `IMAGES` images of 8 x 8 random squares into a new folder; return their names from the folder above."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    names = [f"{number:03}.png" for number in range(IMAGES)]
+    for name in names:
+        pixels = dice.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(SIDE // 8, 0).repeat(SIDE // 8, 1)
+        Image.fromarray(pixels).save(folder / name)
+    return [f"{folder.name}/{name}" for name in names]
 
 
 def _rows(start: int, end: int) -> Iterator[dict[str, Any]]:

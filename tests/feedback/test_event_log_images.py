@@ -21,6 +21,7 @@ from thumbtune.feedback.likes import image_of, opened_cell
 pytest.importorskip("duckdb")
 
 from thumbtune.feedback.event_log.log import EventLog
+from thumbtune.feedback.event_log.reading import EventReading
 
 
 def png(color: tuple[int, int, int] = (255, 0, 0)) -> bytes:
@@ -78,6 +79,8 @@ def test_addresses_of_stores_of_objects_are_kept(tmp_path: Path) -> None:
         "hf://datasets/o/n/a.png",
         "az://c/a.png",
         "abfs://c/a.png",
+        "abfss://c@account.dfs.core.windows.net/a.png",
+        "s3a://b/a.png",
     ]
     with EventLog.open(str(write(tmp_path / "e.parquet", names))) as log:
         assert sorted(log.addresses().values()) == sorted(names)
@@ -117,6 +120,20 @@ def test_a_group_of_rows_is_read_once(tmp_path: Path) -> None:
     with mock.patch.object(pq.ParquetFile, "read_row_group", counted):
         assert [image_of(likes, row).getpixel((0, 0)) for row in range(6)] == [(number, 0, 0) for number in range(6)]
     assert reads == [0, 1]
+
+
+@pytest.mark.parametrize("column", ["image #1", "50% %23 #", "image"])
+@pytest.mark.parametrize("folder", ["a::b", "simplecache::file:", "plain"])
+def test_bytes_are_read_again_whatever_the_names_of_the_file_and_its_column(
+    tmp_path: Path, folder: str, column: str
+) -> None:
+    file = tmp_path / folder / "e::f.parquet"
+    file.parent.mkdir()
+    images = [png((number, 0, 0)) for number in range(3)]
+    pq.write_table(pa.table({column: images, "prompt": ["a fox"] * 3, "label": ["like"] * 3}), file)
+    with EventLog.open(str(file), EventReading(columns={"image": column})) as log:
+        likes = log.likes()
+    assert [image_of(likes, row).getpixel((0, 0)) for row in range(3)] == [(number, 0, 0) for number in range(3)]
 
 
 def test_bytes_that_changed_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import concatenate_datasets
 from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from thumbtune.errors import UsageError
 from thumbtune.feedback.likes import likes_of, sizes_of
 from thumbtune.feedback.store.store import Store
+from thumbtune.images import upright_size
 from thumbtune.models.buckets import placed
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
@@ -108,6 +110,24 @@ def test_a_run_keeps_the_notes_and_names_an_image_without_a_file_by_its_id(make_
 def test_rare_sizes_are_counted_together() -> None:
     line = line_of_sizes([placed((8, 8 + i), (8, 8 + i)) for i in range(9)] + [placed((8, 8), (8, 8))])
     assert line.startswith("2 in 8x8, 1 in 9x8, ") and line.endswith(", 3 in 3 other sizes (width x height in pixels)")
+
+
+def test_an_image_with_several_prompts_is_opened_once(
+    call: Call, squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(squares, create=False) as store:
+        likes = likes_of(store, keep=False)
+    twice, opened = concatenate_datasets([likes, likes]), []
+    real = upright_size
+
+    def note(file: Any) -> tuple[int, int]:
+        opened.append(file)
+        return real(file)
+
+    monkeypatch.setattr("thumbtune.feedback.likes.upright_size", note)
+    sizes = sizes_of(twice)
+    assert sizes == 2 * sizes[: len(likes)] and len(sizes) == 2 * len(likes)
+    assert len(opened) == len(likes)
 
 
 def test_a_missing_image_is_named(call: Call, squares: Path) -> None:

@@ -9,42 +9,37 @@ import, and each rater's latest vote in the source, whose older ones are no faul
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from thumbtune.feedback.scratch import in_sentences, open_scratch
 from thumbtune.feedback.store.intake import NewVote
+from thumbtune.feedback.store.order import in_parts
 from thumbtune.feedback.store.votes import Kind
 
 CONTENTS = "The list of votes read so far"
 KEY_BYTES = 16  # of SHA-256: two of a billion images collide with a probability of 1 in 10^21
 ROWS_AT_ONCE = 500
+NO_VOTES = (None, None, -1e12, 0, 0)
 NO_TIME = 1e12  # seconds: a vote without a time is later than any that has one
+# Of a rater's votes on an image: the kind of the latest, how often those without a time changed (NULL: there are none),
+# the time of the latest, and how many are likes and dislikes. A vote without a time is later than any that has one, so
+# that `kind` is also that of the last one without a time. `moments` has the same of votes with one time.
 TABLES = """
-CREATE TABLE votes (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
-CREATE TABLE latest (key BLOB PRIMARY KEY, kind TEXT, at REAL, likes INTEGER, dislikes INTEGER) WITHOUT ROWID;
+CREATE TABLE votes (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER, at REAL, likes INTEGER, dislikes INTEGER)
+    WITHOUT ROWID;
+CREATE TABLE moments (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
 CREATE TABLE contradicted (row INTEGER PRIMARY KEY, place TEXT, rater TEXT, kind TEXT, key BLOB);
 CREATE TABLE outvoted (key BLOB PRIMARY KEY, image TEXT, rater TEXT) WITHOUT ROWID;
 CREATE TABLE unrated (key BLOB PRIMARY KEY, image TEXT, rater TEXT, source TEXT) WITHOUT ROWID;
 CREATE TABLE prompts (key BLOB PRIMARY KEY) WITHOUT ROWID"""
-ADD_VOTE = """
-INSERT INTO votes VALUES (?, ?, 0)
-ON CONFLICT (key) DO UPDATE SET switches = switches + ifnull(kind <> excluded.kind, 0), kind = excluded.kind
-RETURNING switches"""
-ADD_TIMED_VOTE = "INSERT OR IGNORE INTO votes VALUES (?, NULL, 0)"  # its time tells it from the others
-ADD_LATEST = """
-INSERT INTO latest VALUES (?1, ?2, ?3, ?2 = 'like', ?2 = 'dislike')
-ON CONFLICT (key) DO UPDATE SET
-    likes = likes + excluded.likes, dislikes = dislikes + excluded.dislikes, at = max(at, excluded.at),
-    kind = CASE WHEN excluded.at >= at THEN excluded.kind ELSE kind END
-RETURNING likes + dislikes"""
 SELECT_CONTRADICTED = """
-SELECT place, contradicted.rater FROM contradicted JOIN latest USING (key)
-WHERE contradicted.kind = latest.kind ORDER BY row"""
-COUNT_OUTDATED = "SELECT total(CASE kind WHEN 'like' THEN dislikes ELSE likes END) FROM latest"
-SELECT_CORRECTIONS = "SELECT image, rater, kind FROM outvoted JOIN latest USING (key)"
+SELECT place, contradicted.rater FROM contradicted JOIN votes USING (key)
+WHERE contradicted.kind = votes.kind ORDER BY row"""
+COUNT_OUTDATED = "SELECT total(CASE kind WHEN 'like' THEN dislikes ELSE likes END) FROM votes"
+SELECT_CORRECTIONS = "SELECT image, rater, kind FROM outvoted JOIN votes USING (key)"
 SELECT_UNRATED = "SELECT image, rater, source FROM unrated WHERE key NOT IN (SELECT key FROM votes)"
 
 
@@ -53,6 +48,8 @@ class Changes:
 
     def __init__(self) -> None:
         self._database = open_scratch(TABLES, CONTENTS)
+        self._standing: dict[bytes, tuple[Any, ...]] = {}  # rows of `votes` that are to be written, by their key
+        self._moments: dict[bytes, tuple[Any, ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -62,23 +59,60 @@ class Changes:
     ) -> None:
         self._database.close()
 
-    def with_rank(self, vote: NewVote) -> tuple[NewVote, bool]:
-        """Add the source's next vote; return it with how often its rater had changed their mind before.
+    def with_ranks(self, votes: Sequence[NewVote]) -> list[tuple[NewVote, bool]]:
+        """Return the source's next votes, each with how often its rater had changed their mind before.
 
-        Returns whether it is the rater's first vote on this image in the source, too.
+        Returns whether each is the rater's first vote on this image in the source, too. `add` then adds them.
 
         Raises:
             ThumbtuneError: the disk with the temporary files is full.
         """
-        key, at = _key_of(vote.key, vote.rater), None if vote.created_at is None else vote.created_at.timestamp()
+        keys = [_key_of(vote.key, vote.rater) for vote in votes]
+        times = [None if vote.created_at is None else vote.created_at.timestamp() for vote in votes]
+        moment_keys = [None if at is None else _hash(f"{key.hex()} {at}") for key, at in zip(keys, times, strict=True)]
+        self._standing = standing = self._rows("votes", keys)
+        self._moments = moments = self._rows("moments", filter(None, moment_keys))
+        ranked = []
+        for vote, key, time, moment_key in zip(votes, keys, times, moment_keys, strict=True):
+            last, switches, latest, likes, dislikes = standing.get(key, NO_VOTES)
+            if moment_key is None:
+                switches = 0 if switches is None else switches + (last != vote.kind)
+                rank, at = switches, NO_TIME
+            else:
+                at = time
+                rank = moments[moment_key][1] + (moments[moment_key][0] != vote.kind) if moment_key in moments else 0
+                moments[moment_key] = vote.kind, rank
+            kind = vote.kind if at >= latest else last
+            likes, dislikes = likes + (vote.kind == "like"), dislikes + (vote.kind == "dislike")
+            standing[key] = kind, switches, max(at, latest), likes, dislikes
+            ranked.append(
+                (replace(vote, switches=rank) if rank and vote.vote_id is None else vote, likes + dislikes == 1)
+            )
+        return ranked
+
+    def add(self) -> None:
+        """Add the votes that `with_ranks` has ranked.
+
+        Raises:
+            ThumbtuneError: the disk with the temporary files is full.
+        """
         with in_sentences(CONTENTS):
-            if at is not None:
-                self._database.execute(ADD_TIMED_VOTE, (key,))
-            time_key = key if at is None else _hash(f"{key.hex()} {at}")
-            (switches,) = self._database.execute(ADD_VOTE, (time_key, vote.kind)).fetchone()
-            latest = (key, vote.kind, NO_TIME if at is None else at)
-            (number,) = self._database.execute(ADD_LATEST, latest).fetchone()
-        return replace(vote, switches=switches) if switches and vote.vote_id is None else vote, number == 1
+            for table, rows in (("votes", self._standing), ("moments", self._moments)):
+                if rows:
+                    marks = ", ".join("?" for _ in next(iter(rows.values())))
+                    values = ((key, *cells) for key, cells in rows.items())
+                    self._database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, {marks})", values)
+        self._standing, self._moments = {}, {}
+
+    def _rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, tuple[Any, ...]]:
+        """Return the rows of a table with these keys."""
+        rows: dict[bytes, tuple[Any, ...]] = {}
+        with in_sentences(CONTENTS):
+            for part in in_parts(keys):
+                marks = ", ".join("?" * len(part))
+                found = self._database.execute(f"SELECT * FROM {table} WHERE key IN ({marks})", part)
+                rows |= {key: tuple(cells) for key, *cells in found}
+        return rows
 
     def add_outvoted(self, image: str, rater: str) -> None:
         """Note an image, by its key, on which the store's latest vote of this rater differs from a row."""

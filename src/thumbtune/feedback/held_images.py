@@ -2,6 +2,7 @@
 
     parquet:FILE#ROW#COLUMN#SHA256
 
+In the name of the column, # is written as %23, and % as %25.
 Of the file, only the end with its list of contents is read, and the column in the row's group of rows. The hash is that
 of the bytes, so that another image that lies there now is not taken for this one.
 """
@@ -23,8 +24,10 @@ def address_of(file: str, row: int, column: str, digest: str) -> str:
 
     >>> address_of("a.parquet", 12, "image", "e3b0")
     'parquet:a.parquet#12#image#e3b0'
+    >>> address_of("a.parquet", 12, "image #1", "e3b0")
+    'parquet:a.parquet#12#image %231#e3b0'
     """
-    return f"{SCHEME}{file}#{row}#{column}#{digest}"
+    return f"{SCHEME}{file}#{row}#{column.replace('%', '%25').replace('#', '%23')}#{digest}"
 
 
 def is_held(address: str | None) -> bool:
@@ -47,7 +50,7 @@ def read_held(address: str) -> bytes:
     try:
         _, starts = _opened(file)
         group = max(number for number, start in enumerate(starts) if start <= int(row))
-        cell = _cells(file, group, column)[int(row) - starts[group]].as_py()
+        cell = _cells(file, group, column.replace("%23", "#").replace("%25", "%"))[int(row) - starts[group]].as_py()
     except (pa.ArrowException, ValueError, IndexError) as error:
         raise OSError(f"{file} has changed: {error}") from error
     cell = cell.get("bytes") if isinstance(cell, Mapping) else cell
@@ -67,12 +70,22 @@ def _cells(file: str, group: int, column: str) -> Any:
 @lru_cache(OPEN_FILES)
 def _opened(file: str) -> tuple[Any, list[int]]:
     """Return a file, and the number of the first row of each of its groups."""
-    import fsspec
     from pyarrow.parquet import ParquetFile
 
-    system, path = fsspec.core.url_to_fs(file)
-    table = ParquetFile(system.open(path, "rb"))
+    table = ParquetFile(_bytes_of(file))
     starts = [0]
     for number in range(table.metadata.num_row_groups):
         starts.append(starts[-1] + table.metadata.row_group(number).num_rows)
     return table, starts[:-1]
+
+
+def _bytes_of(file: str) -> Any:
+    """Open a file; to fsspec, `::` in the name of one on this machine would chain addresses."""
+    if "://" not in file:
+        import pyarrow as pa
+
+        return pa.OSFile(file, "rb")
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(file)
+    return system.open(path, "rb")

@@ -8,8 +8,9 @@ from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
 from thumbtune.feedback.changes import Changes
+from thumbtune.feedback.checked_votes import NO_LABEL, NO_PROMPT, checked_vote
 from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
-from thumbtune.feedback.images import UnreadableImage
+from thumbtune.feedback.image_content import ImageFiles
 from thumbtune.feedback.import_report import ImportReport
 from thumbtune.feedback.metadata.automatic1111 import settings_apart
 from thumbtune.feedback.prompts import plain_prompt
@@ -19,35 +20,22 @@ from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.store.erased_raters import ErasedRaters
 from thumbtune.feedback.store.intake import VoteStatus
 from thumbtune.feedback.store.store import NewVote, Store, VoteResult
-from thumbtune.feedback.store.votes import (
-    Kind,
-    check_image,
-    check_text,
-    check_vote,
-    chosen_id,
-    key_of,
-    without_controls,
-)
+from thumbtune.feedback.store.votes import check_text, key_of, without_controls
 from thumbtune.files import sha256
 
 __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[SourceRow]], Iterable[SourceRow]]
-NO_LABEL = "it has no label; write true or false, or remove it"
 OUTVOTED = {
     VoteStatus.CONTRADICTED: "{rater} has voted the opposite later, outside of this source, and the latest vote "
     "counts; --correct takes the latest of this source instead",
     VoteStatus.UNDONE: "{rater}'s vote was undone since it was imported; --correct adds it again",
 }
 # of one transaction; they bound the memory, and the rows that a crash may lose
-ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
+ROWS_AT_ONCE, BYTES_AT_ONCE = 5000, 64_000_000
 OWN_EXPORT = (
     "These likes were exported from this store under pseudonyms, and every rater would count twice; import them into "
     "another store, as in --likes fresh, or export them with --names."
-)
-NO_PROMPT = (
-    "it has no prompt; add one, or give one for all, as in --prompt 'a cat', or name its column in a table, as "
-    "in --map prompt=caption"
 )
 
 
@@ -161,7 +149,9 @@ class _Intake:
         self.erased: ErasedRaters | None = None  # whose votes are left out; None: nobody's
         self._has_prompts = False
         self._pseudonyms: frozenset[str] | None = None  # of this store's raters in exports, once needed
-        self._votes: list[tuple[int, str, NewVote, bool]] = []  # row, where, vote, whether it is the rater's first
+        self._images = ImageFiles()
+        self._votes: list[tuple[int, str, NewVote]] = []  # row, where, vote
+        self._ranked: list[tuple[NewVote, bool]] = []  # the same votes, and whether each is the rater's first
         self._skipped: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with the votes
         self._bytes = 0
 
@@ -190,7 +180,8 @@ class _Intake:
     def add(self, row: SourceRow) -> None:
         """Count one row, and gather its vote or list why it cannot be used."""
         row, given = settings_apart(row), row
-        self.report.marks.update(["settings"] if row is not given else [])
+        if row is not given:
+            self.report.marks["settings"] += 1
         if row.unrated:
             self.unrated += 1
             self._add_unrated(row)
@@ -199,7 +190,7 @@ class _Intake:
         if row.unread is not None or row.left_out:
             self.report.add_details(row)
         try:
-            vote, is_first = self.changes.with_rank(self._vote(row))
+            vote = self._vote(row)
         except _OfErased:
             self.report.erased += 1
             return
@@ -208,8 +199,8 @@ class _Intake:
             if len(self._skipped) >= ROWS_AT_ONCE:  # only the first thousand of them are kept
                 self.flush()
             return
-        self._votes.append((self.report.rows, row.where, vote, is_first))
-        self._bytes += len(vote.data)
+        self._votes.append((self.report.rows, row.where, vote))
+        self._bytes += len(vote.data) if isinstance(vote.data, bytes) else 0
         if len(self._votes) >= ROWS_AT_ONCE or self._bytes >= BYTES_AT_ONCE:
             self.flush()
 
@@ -233,8 +224,9 @@ class _Intake:
             raise _Skipped(NO_PROMPT)
         self._refuse_own_export(row.rater)
         try:
-            vote = checked_vote(row, prompt, row.rater or self.rater)
-            self.report.marks.update(marks)
+            vote = checked_vote(row, prompt, row.rater or self.rater, self._images.content)
+            if marks:
+                self.report.marks.update(marks)
             return vote
         except ThumbtuneError as error:
             self.report.unreadable += 1
@@ -285,11 +277,14 @@ class _Intake:
 
     def flush(self) -> int:
         """Store the gathered votes, and return how many rows were stored so far."""
-        votes = self._votes
-        results = self.store.add_votes([vote for *_, vote, _ in votes]) if votes else []
+        if self._votes and not self._ranked:
+            self._ranked = self.changes.with_ranks([vote for *_, vote in self._votes])
+            self.changes.add()
+        votes, ranked = self._votes, self._ranked
+        results = self.store.add_votes([vote for vote, _ in ranked]) if votes else []
         # cleared only now: after Ctrl-C amid `add_votes` the same votes are added again, which adds and counts nothing
-        self._votes, self._bytes, self.stored = [], 0, self.stored + len(votes)
-        for (number, where, vote, is_first), result in zip(votes, results, strict=True):
+        self._votes, self._ranked, self._bytes, self.stored = [], [], 0, self.stored + len(votes)
+        for (number, where, _), (vote, is_first), result in zip(votes, ranked, results, strict=True):
             self.report.replaced += is_first and result is VoteStatus.CHANGED
             if result is VoteStatus.CONTRADICTED and not (self.correct or self.strict):
                 self.changes.add_contradicted(number, where, vote)  # listed once all rows of the source are known
@@ -344,36 +339,6 @@ class _Intake:
         report.dislikes += vote.kind == "dislike"
         report.changed += result is VoteStatus.CHANGED
         return None
-
-
-def checked_vote(row: SourceRow, prompt: str, rater: str) -> NewVote:
-    """Return the vote of a row with valid values.
-
-    Raises:
-        ThumbtuneError: there is no image, or a value is invalid.
-    """
-    if row.image is None:
-        raise UnreadableImage(row.problem or "the image is missing; add it or remove the row")
-    kind: Kind = "like" if row.liked else "dislike"
-    check_image(prompt, row.seed)
-    check_vote(kind, rater, {"weight": row.weight, "grade": row.grade, "reason": row.reason, "pair": row.pair})
-    for name in ("model", "source"):
-        check_text(getattr(row, name) or "", name)
-    return NewVote(
-        data=row.image(),
-        prompt=prompt,
-        seed=row.seed,
-        model=row.model,
-        source=row.source,
-        kind=kind,
-        rater=rater,
-        weight=row.weight,
-        grade=row.grade,
-        reason=row.reason,
-        pair=row.pair,
-        created_at=row.created_at,
-        vote_id=row.vote_id and chosen_id(row.vote_id),
-    )
 
 
 def _nothing_usable(name: str, report: ImportReport, unrated: int) -> ThumbtuneError:

@@ -180,12 +180,22 @@ def cell_of(likes: Dataset, row: int) -> tuple[str | None, bytes | None]:
 
 
 def sizes_of(likes: Dataset) -> list[tuple[int, int]]:
-    """Return height and width of every image, upright, mostly without decoding it.
+    """Return height and width of every image, upright, mostly without decoding it. Each file is opened once.
 
     Raises:
         ThumbtuneError: a file is missing, or no longer an image.
     """
-    return [_size_of(cell["path"], cell["bytes"]) for cell in _column(likes, "image")]
+    by_path: dict[str, tuple[int, int]] = {}  # logs and tables repeat an image for each prompt and rater
+    sizes = []
+    for cell in _column(likes, "image"):
+        path, content = cell["path"], cell["bytes"]
+        if content is not None or path is None:
+            sizes.append(_size_of(path, content))
+            continue
+        if path not in by_path:
+            by_path[path] = _size_of(path, None)
+        sizes.append(by_path[path])
+    return sizes
 
 
 def _size_of(path: str | None, content: bytes | None) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.store.labels import Label
@@ -50,7 +51,7 @@ def apply_policy(labels: Iterable[Label], policy: str, undecided: Undecided | No
     if policy.startswith(RATER_PREFIX):
         yield from (label for label in labels if label.rater == policy.removeprefix(RATER_PREFIX))
         return
-    for _, group in groupby(labels, key=lambda label: label.image.id):
+    for _, group in groupby(labels, key=attrgetter("image.id")):
         of_image = list(group)
         winners = _winners(of_image, policy)
         if winners:
@@ -59,8 +60,10 @@ def apply_policy(labels: Iterable[Label], policy: str, undecided: Undecided | No
             undecided.images += 1
 
 
-def _winners(labels: Sequence[Label], policy: str) -> list[Label]:
+def _winners(labels: Sequence[Label], policy: str) -> Sequence[Label]:
     """Return the labels of one image that decide; an empty list if the image is undecided."""
+    if len(labels) == 1:  # which decides under each policy
+        return labels
     likes = [label for label in labels if label.liked]
     dislikes = [label for label in labels if not label.liked]
     return {True: likes, False: dislikes, None: []}[decided(len(likes), len(dislikes), policy)]

@@ -42,6 +42,7 @@ DEFAULT_STEPS = 20  # of Automatic1111: an edit may count in steps, [cat:dog:12]
 MAX_WEIGHT = 10  # above, as in (16:30), a number is no weight
 MAX_WORD = 30  # letters of the word before BREAK that are looked at
 MAX_DEPTH = 100  # brackets in brackets
+NO_MARKS: frozenset[Mark] = frozenset()
 GONE = "\0"  # stands for what was removed until the spaces and commas around it are mended
 
 # Without any of these letters a prompt has no marks; looking for them is faster than for the marks.
@@ -114,8 +115,8 @@ _AROUND = " \t\r\n,"
 
 def plain_prompt(text: str, syntax: Syntax | None = None) -> tuple[str, frozenset[Mark]]:
     """Return the words of a prompt, and the kinds of marks in it. A prompt without marks is returned as it is."""
-    if syntax == "plain" or GONE in text or not any(letters in text for letters in _SUSPECT):
-        return text, frozenset()
+    if syntax == "plain" or GONE in text or not _is_suspect(text):
+        return text, NO_MARKS
     marks: set[Mark] = set()
     words = _without_midjourney(text, syntax, marks)
     if syntax == "midjourney":
@@ -127,6 +128,13 @@ def plain_prompt(text: str, syntax: Syntax | None = None) -> tuple[str, frozense
     if ("{" in words or "__" in words) and _CHOICE.search(words):
         marks.add("choice")
     return (_mended(words) if marks - {"choice"} else text), frozenset(marks)
+
+
+def _is_suspect(text: str) -> bool:
+    for letters in _SUSPECT:  # `any` of a generator takes twice as long, and this runs for every row of an import
+        if letters in text:
+            return True
+    return False
 
 
 def notes_on(marks: Mapping[Mark, int]) -> Iterable[tuple[int, str]]:

@@ -15,7 +15,7 @@ PairPolicy = Literal["w_l", "wi_l", "w_il"]
 LeftOut = tuple[str, str]  # the name of a field, and a cell that was not read as one
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)  # not frozen, which takes three times as long to make; nobody changes one
 class SourceRow:
     """One like or dislike in a source. Missing values are None.
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.checked_votes import NO_LABEL, NO_PROMPT, checked_vote
 from thumbtune.feedback.event_log.cells import FILE, PLACE
 from thumbtune.feedback.event_log.engine import batches
 from thumbtune.feedback.event_log.votes import State
+from thumbtune.feedback.image_content import bytes_of
 from thumbtune.feedback.images import UnreadableImage, inspect_image
-from thumbtune.feedback.importers import NO_LABEL, NO_PROMPT, checked_vote
 from thumbtune.feedback.metadata.automatic1111 import settings_apart
 from thumbtune.feedback.prompts import plain_prompt
 from thumbtune.feedback.reading.arrow import rows_in
@@ -70,7 +71,7 @@ def _why(row: SourceRow, rater: str, prompt: str) -> str | None:
     try:
         data = checked_vote(row, words, row.rater or rater).data
         if data != ELSEWHERE:
-            inspect_image(data)
+            inspect_image(bytes_of(data))
     except (ThumbtuneError, UnreadableImage) as error:
         return str(error).rstrip(".")
     return None

@@ -39,12 +39,14 @@ def with_classes(row: Record, classes: Classes) -> Record:
 
 def rows_in(batch: pa.RecordBatch, classes: Classes, at_once: int = ROWS_AT_ONCE) -> Iterator[Record]:
     """Yield the rows of a batch; `at_once` of them are Python objects at a time."""
+    columns = record_of((name, place) for place, name in enumerate(batch.schema.names))  # a name -> its first column
     for start in range(0, batch.num_rows, at_once):
         part = batch.slice(start, at_once)
-        lists = [_cells(column) for column in part.columns]
-        for index in range(part.num_rows):
-            row = record_of(zip(part.schema.names, (cells[index] for cells in lists), strict=True))
-            yield with_classes(row, classes)
+        lists = [_cells(part.column(place)) for place in columns.values()]
+        rows = zip(*lists, strict=True) if lists else [()] * part.num_rows
+        for cells in rows:
+            row: Record = dict(zip(columns, cells, strict=True))
+            yield with_classes(row, classes) if classes else row
 
 
 def _cells(column: Any) -> list[object]:

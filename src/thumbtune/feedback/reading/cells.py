@@ -42,6 +42,9 @@ def is_blank(cell: object) -> bool:
 
 def prompt_in(row: Cells) -> str | None:
     """Return the prompt without white space around it, or None."""
+    cell = row.get(PROMPT_COLUMNS[0])
+    if type(cell) is str and (words := cell.strip()):
+        return words
     cell = first(row, PROMPT_COLUMNS)
     if isinstance(cell, bytes):  # some programs write text as bytes into Parquet files
         cell = cell.decode("utf-8", "ignore")
@@ -50,7 +53,8 @@ def prompt_in(row: Cells) -> str | None:
 
 def syntax_in(row: Cells, column: str) -> Syntax | None:
     """Return how a prompt that `thumbtune generate` listed was read, or None for any other cell."""
-    return next((syntax for syntax in OWN_SYNTAXES if row.get(column) == syntax), None)
+    cell = row.get(column)
+    return None if cell is None else next((syntax for syntax in OWN_SYNTAXES if cell == syntax), None)
 
 
 def label_in(row: Cells, like_at: float | None = None) -> bool | None:
@@ -65,6 +69,8 @@ def text_in(row: Cells, column: str) -> str | None:
         ValueError: it holds a list or an object.
     """
     cell = row.get(column)
+    if type(cell) is str:
+        return cell.strip() or None
     if is_blank(cell):
         return None
     if isinstance(cell, bytes):

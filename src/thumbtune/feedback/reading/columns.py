@@ -65,10 +65,19 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class Plan:
-    """The columns of rows with the same names: for each of our names, those that may be it, in order."""
+    """The columns of rows with the same names: for each of our names, those that may be it, in order.
+
+    others: our names that have a column, but that of the label, each with the column if its cell needs no more looks
+    blank: a row by our names without any cell, but that of the label
+    """
 
     names: Mapping[str, tuple[str, ...]]
     has_dots: bool  # whether some of them are nested, so that each row must be looked into
+    others: tuple[tuple[str, str | None], ...]
+    blank: Record
+
+
+NO_PLAN = Plan({}, False, (), {})
 
 
 class Columns:
@@ -90,6 +99,7 @@ class Columns:
         self.used: dict[str, dict[str, None]] = {key: {} for key in self.names}
         self.seen: dict[str, None] = {}
         self._plans: dict[tuple[str, ...], Plan] = {}
+        self._last: tuple[tuple[str, ...] | None, Plan] = (None, NO_PLAN)
 
     def filled_in(self, row: Record, key: str) -> list[NamedCell]:
         """Return the filled cells of a row that may be one of our columns, with their names in the table."""
@@ -101,19 +111,34 @@ class Columns:
 
     def labels_in(self, row: Record) -> list[NamedCell]:
         """Return the cells of a row that may be its label."""
-        labels = self.filled_in(row, "label")
+        plan = self._plan_of(row)
+        if len(plan.names["label"]) == 1 and not plan.has_dots:  # as in most tables
+            name, *_ = plan.names["label"]
+            labels = [] if _is_empty(row[name], "label") else [(name, row[name])]
+        else:
+            labels = self.filled_in(row, "label")
         for name, _ in labels:
             self.used["label"][name] = None
         return labels
 
     def ours_in(self, row: Record) -> Record:
         """Return all other cells of a row, by our names."""
-        names = self._plan_of(row).names
-        return {key: self._cell(row, key) if names[key] else None for key in self.names if key != "label"}
+        plan = self._plan_of(row)
+        ours = plan.blank.copy()
+        for key, column in plan.others:
+            if column is None:
+                ours[key] = self._cell(row, key)
+            elif not _is_empty(cell := row[column], key):
+                self.used[key][column] = None
+                ours[key] = cell
+        return ours
 
     def lacks(self, row: Record, key: str) -> bool:
         """Return whether a row has no column for this name of ours, not even an empty one."""
-        return all(cell_in(row, name, ABSENT) is ABSENT for name in self._plan_of(row).names[key])
+        plan = self._plan_of(row)
+        if not plan.has_dots:
+            return not plan.names[key]
+        return all(cell_in(row, name, ABSENT) is ABSENT for name in plan.names[key])
 
     def of_labels(self) -> list[str]:
         """Return the lower-case names of the columns that labels are read from, and of those they are nested in."""
@@ -149,6 +174,8 @@ class Columns:
     def _plan_of(self, row: Record) -> Plan:
         """Return the plan of a row, made once for all rows with the same columns."""
         columns = tuple(row)
+        if columns == self._last[0]:
+            return self._last[1]
         plan = self._plans.get(columns)
         if plan is None:
             if len(self._plans) >= MAX_PLANS:
@@ -158,8 +185,18 @@ class Columns:
             alike = {squeezed(name): name for name in reversed(columns)}
             taken = set(self.mapped.values())
             names = {key: tuple(_there(row, alike, names, taken)) for key, names in self.names.items()}
-            plan = self._plans[columns] = Plan(names, any(name not in row for each in names.values() for name in each))
+            has_dots = any(name not in row for each in names.values() for name in each)
+            keys = [key for key in names if key != "label"]
+            others = tuple((key, None if has_dots else self._only(key, names[key])) for key in keys if names[key])
+            blank: Record = {key: None for key in keys}
+            plan = self._plans[columns] = Plan(names, has_dots, others, blank)
+        self._last = columns, plan
         return plan
+
+    def _only(self, key: str, names: Sequence[str]) -> str | None:
+        """Return the only column that may be one of ours, if any cell of it fits that is not blank; else None."""
+        is_sure = len(names) == 1 and (key in IMAGES or names[0] in (key, self.mapped.get(key)))
+        return names[0] if is_sure else None
 
     def _cell(self, row: Record, key: str) -> object:
         cells = self.filled_in(row, key)
@@ -170,6 +207,12 @@ class Columns:
                 self.used[key][name] = None
                 return cell
         return None
+
+
+def _is_empty(cell: object, key: str) -> bool:
+    if type(cell) is str:
+        return not cell or cell.isspace()
+    return is_blank(unwrapped(cell) if key in IMAGES else cell)
 
 
 def _there(row: Record, alike: Mapping[str, str], names: Sequence[str], taken: Collection[str]) -> Iterator[str]:

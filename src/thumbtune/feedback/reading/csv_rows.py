@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from thumbtune.feedback.reading import texts
-from thumbtune.feedback.reading.record import Record, check_width, record_of
+from thumbtune.feedback.reading.record import Record, check_width, lowered_name, record_of
 
 # Spreadsheet programs write semicolons or tabs in countries with decimal commas.
 DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t", ",", ";")}
@@ -23,8 +23,13 @@ def rows_of(file: Path, kind: str, encoding: str | None = None) -> Iterator[tupl
         rows = _rows(text, file, DELIMITERS[kind])
         _, header = next(rows, (0, []))
         check_width(file, len(header))
+        names, begin = [lowered_name(name) for name in header], f"{file.name}, line "
+        is_plain = all(names) and len(set(names)) == len(names)  # then a whole row needs no look at its columns
         for number, cells in rows:
-            yield f"{file.name}, line {number}", _record(header, cells)
+            if is_plain and len(cells) == len(names):
+                yield f"{begin}{number}", dict(zip(names, cells, strict=True))
+            else:
+                yield f"{begin}{number}", _record(header, cells)
 
 
 def header_of(file: Path, kind: str, encoding: str | None = None) -> list[str]:

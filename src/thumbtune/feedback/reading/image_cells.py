@@ -12,7 +12,7 @@ from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading import downloads
 from thumbtune.feedback.reading.cells import is_blank
-from thumbtune.feedback.reading.image_roots import ImageRoot, SharedName
+from thumbtune.feedback.reading.image_roots import MAX_FOUND_NAMES, ImageRoot, SharedName
 from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
@@ -83,6 +83,30 @@ def image_in(cell: object, place: ImageRoot, allow_download: bool = False) -> By
     if (copied := _copied(text, scheme[1].lower(), place)) is not None:
         return partial(read_image, copied)
     return _on_the_web(text, scheme[1].lower(), allow_download)
+
+
+class ImageCells:
+    """The images in the cells of one table, as `image_in`; a name that tables repeat is looked up once."""
+
+    def __init__(self, place: ImageRoot, allow_download: bool) -> None:
+        self._place, self._allow_download = place, allow_download
+        self._files: dict[str, Bytes] = {}
+
+    def __call__(self, cell: object) -> Bytes:
+        """Return a function that reads the image's bytes.
+
+        Raises:
+            UnreadableImage: as `image_in`.
+        """
+        is_text = type(cell) is str
+        if is_text and (read := self._files.get(cell)) is not None:
+            return read
+        read = image_in(cell, self._place, self._allow_download)
+        if is_text and self._place.has_found(cell.strip()):
+            if len(self._files) >= MAX_FOUND_NAMES:
+                self._files.clear()
+            self._files[cell] = read
+        return read
 
 
 def file_of(read: Bytes) -> Path | None:

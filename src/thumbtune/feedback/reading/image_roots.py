@@ -42,6 +42,10 @@ class ImageRoot:
     def _below(self) -> Path:
         return (self.root or self.folder).resolve()
 
+    def has_found(self, name: str) -> bool:
+        """Return whether `path_of` has found the file of this very name."""
+        return name in self._found
+
     def path_of(self, name: str) -> Path:
         """Return the file of this name, below the root or else from the table's folder.
 

@@ -29,11 +29,11 @@ def rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
         classes = classes_in(table.schema_arrow.metadata)
         wanted = None if columns is None else [name for name in table.schema_arrow.names if is_among(name, columns)]
         at_once = _rows_at_once(table, labels=columns is not None)
-        number = 0
+        number, begin = 0, f"{file.name}, row "
         for batch in table.iter_batches(batch_size=at_once, columns=wanted, use_threads=False):
             for row in rows_in(batch, classes, at_once):
                 number += 1
-                yield f"{file.name}, row {number}", row
+                yield f"{begin}{number}", row
 
 
 def first_row(file: Path) -> Record | None:

@@ -8,6 +8,7 @@ on the web.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
+from typing import Any
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import UnreadableImage
@@ -27,6 +28,7 @@ from thumbtune.feedback.reading.record import Counted, Record
 from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`
+_DISLIKES = frozenset(DISLIKE_COLUMNS)
 NO_LABEL = "none of its columns contains likes and dislikes; name the column of labels, as in --map label=opinion"
 UNSORTED = (
     "its list has no likes and dislikes yet, as `thumbtune generate` writes it; sort the images into folders like and "
@@ -35,6 +37,18 @@ UNSORTED = (
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which only these columns are needed
 Sample = Callable[[], Rows]  # some rows with all of their columns
 MAX_ID = 20  # characters: a prompt without a space, with a digit, and not longer may be the name of one
+
+DETAILS = ("seed", "created_at")
+EXTRAS: tuple[tuple[str, Callable[[Record, str], object]], ...] = (
+    ("rater", text_in),
+    ("grade", grade_in),
+    ("reason", text_in),
+    ("pair", text_in),
+    ("model", text_in),
+    ("source", text_in),
+    ("vote_id", uuid_in),
+)
+MAX_KNOWN_LABELS = 1000  # cells; more are read again each time
 
 ReadCell = Callable[[object], Bytes]  # from a cell to a function that reads its image; raises UnreadableImage
 
@@ -59,6 +73,7 @@ class RowReader:
         self.reading = reading
         self._label_rows, self._sample = label_rows, sample
         self._details = Details(self._times)
+        self._known_labels: dict[object, ReadLabel] = {}
         self._images: tuple[str | None, str | None] | None = None  # their column by its cells, or why there is none
         self._may_be_ids: str | None = ""  # a prompt, while each may be the name of one; None for other prompts
 
@@ -90,8 +105,10 @@ class RowReader:
             parameters = parameters_in_image(image)
             prompt, embedded = parameters.prompt, {"seed": parameters.seed, "model": parameters.model}
             syntax = parameters.syntax
-            extras |= {name: cell for name, cell in embedded.items() if extras[name] is None}
-        extras |= {"unread": unread if image is not None else None, "unrated": skipped, "syntax": syntax}
+            extras |= {name: cell for name, cell in embedded.items() if extras.get(name) is None}
+        if image is not None and unread is not None:
+            extras["unread"] = unread
+        extras |= {"unrated": skipped, "syntax": syntax}
         return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
 
     def label_of(self, row: Record, lacks_label: bool) -> ReadLabel:
@@ -167,17 +184,43 @@ class RowReader:
     def _scales(self) -> dict[str, Scale]:
         """The meaning of the numbers in each column of labels."""
         scales: dict[str, Scale] = {}
+        for (name, _, cell), times in self._counted_labels():
+            if name not in scales:
+                scales[name] = Scale(self.reading.like_at, name, self.reading.words)
+            scales[name].add(cell, times)
+        return scales
+
+    def _counted_labels(self) -> Iterator[tuple[tuple[str, type, Any], int]]:
+        """Yield the cells of all columns of labels, (column, type, cell), and the number of rows with it."""
+        counts: dict[tuple[str, type, Any], int] = {}
         for row in self._all_rows(self.columns.of_labels()):
             times = row.times if isinstance(row, Counted) else 1
             for name, cell in self.columns.labels_in(row or {}):
-                if name not in scales:
-                    scales[name] = Scale(self.reading.like_at, name, self.reading.words)
-                scales[name].add(cell, times)
-        return scales
+                each = (name, type(cell), cell)
+                if not isinstance(cell, str | int | float):
+                    yield each, times
+                    continue
+                counts[each] = counts.get(each, 0) + times
+                if len(counts) >= MAX_KNOWN_LABELS:
+                    yield from counts.items()
+                    counts.clear()
+        yield from counts.items()
 
     def _label_in(self, row: Record) -> ReadLabel:
-        """Return the label of a row."""
+        """Return the label of a row; a cell that is the only label of its row is read once."""
         labels = self.columns.labels_in(row)
+        if len(labels) != 1 or not _DISLIKES.isdisjoint(row):
+            return self._label_of(row, labels)
+        ((name, cell),) = labels
+        known = (name, type(cell), cell) if isinstance(cell, str | int | float) else None
+        label = self._known_labels.get(known)
+        if label is None:
+            label = self._label_of(row, labels)
+            if known is not None and len(self._known_labels) < MAX_KNOWN_LABELS:
+                self._known_labels[known] = label
+        return label
+
+    def _label_of(self, row: Record, labels: Sequence[tuple[str, object]]) -> ReadLabel:
         if not labels:
             lacks = self.reading.label is None and self.columns.lacks(row, "label")
             no_label = NO_LABEL if self.columns.lacks(row, "syntax") else UNSORTED  # only lists of ours have it
@@ -216,25 +259,24 @@ class RowReader:
         return liked, None
 
     def _extras_of(self, ours: Record) -> dict[str, object]:
-        """Return the other fields of a row.
+        """Return the other fields of a row, those that it has.
 
         Raises:
             ValueError: a cell holds another type of value.
         """
-        weight = number_in(ours, "weight")
-        details, left_out = self._details.read(ours, "seed", "created_at")
-        return {
-            "rater": text_in(ours, "rater"),
-            "weight": 1.0 if weight is None else weight,
-            "grade": grade_in(ours, "grade"),
-            "reason": text_in(ours, "reason"),
-            "pair": text_in(ours, "pair"),
-            "model": text_in(ours, "model"),
-            "source": text_in(ours, "source"),
-            "vote_id": uuid_in(ours, "vote_id"),
-            "left_out": left_out,
-            **details,
-        }
+        extras: dict[str, object] = {}
+        if ours["weight"] is not None:
+            weight = number_in(ours, "weight")
+            extras["weight"] = 1.0 if weight is None else weight
+        for name in DETAILS:
+            if ours[name] is not None:
+                details, extras["left_out"] = self._details.read(ours, *DETAILS)
+                extras |= details
+                break
+        for name, read in EXTRAS:
+            if ours[name] is not None:
+                extras[name] = read(ours, name)
+        return extras
 
 
 def _exists(read_cell: ReadCell, cell: object) -> bool:

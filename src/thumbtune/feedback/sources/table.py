@@ -4,12 +4,11 @@
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.reading.image_cells import image_in
+from thumbtune.feedback.reading.image_cells import ImageCells
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import Rows, check_columns, sheets_of
 from thumbtune.feedback.reading.reader import RowReader
@@ -73,12 +72,12 @@ class Table:
     def _rows(self) -> Iterator[SourceRow]:
         for file in self.files:
             place = ImageRoot(file.parent, self.reading.root, survey=self._survey)
-            image = partial(image_in, place=place, allow_download=self.reading.allow_download)
+            image, name = ImageCells(place, self.reading.allow_download), file.name
             for where, row in read_rows(file, encoding=self.reading.encoding):
                 if row is None:
                     yield SourceRow(where=where, problem=why_broken(file))
                 else:
-                    yield self._reader.read(row, where, image, file.name)
+                    yield self._reader.read(row, where, image, name)
 
     def described(self) -> list[str]:
         """Return which column was read as what."""

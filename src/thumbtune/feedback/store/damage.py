@@ -14,8 +14,10 @@ from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.store.tables import DamagedCell, StoredImage, UTCDateTime, Vote
 
 if TYPE_CHECKING:
+    from thumbtune.feedback.store.intake import KnownImage
     from thumbtune.feedback.store.labels import AnyImage, Label
 
+NUMBERS = (float, int)
 SECONDS = 10.0  # of searching; a store of a million votes takes about five
 ROWS_BETWEEN_LOOKS = 1000  # at the clock
 
@@ -27,7 +29,7 @@ class _Text(bytes):
 TYPES: Mapping[type, tuple[type, ...]] = {str: (_Text,), int: (int,), float: (int, float)}
 
 
-def check_image_cells(image: "AnyImage") -> None:
+def check_image_cells(image: "AnyImage | KnownImage") -> None:
     """Refuse an image whose cells are not what their columns hold.
 
     Raises:
@@ -49,9 +51,9 @@ def check_label(label: "Label") -> None:
     """
     if type(label.rater) is not str or type(label.vote_id) is not str or label.created_at is None:
         raise DamagedCell("a vote has no rater, id or time")
-    if not isinstance(label.weight, float | int) or not isinstance(label.grade, float | int | None):
+    if not isinstance(label.weight, NUMBERS) or not (label.grade is None or isinstance(label.grade, NUMBERS)):
         raise DamagedCell("a weight or grade is not a number")
-    if not isinstance(label.reason, str | None) or not isinstance(label.pair, str | None):
+    if not (label.reason is None or type(label.reason) is str) or not (label.pair is None or type(label.pair) is str):
         raise DamagedCell("a reason or pair is not text")
 
 

@@ -18,6 +18,7 @@ from thumbtune.files import may_write
 from thumbtune.passwords import without_passwords
 
 BUSY_TIMEOUT_SECONDS = 30
+CACHE_KILOBYTES = 64_000  # of SQLite, for each connection: an import puts keys everywhere into its indexes
 WRITES = {"thumbtune_writes": True}
 NOT_UTF_8 = "could not decode to utf-8"
 NO_RIGHT = "permission denied"
@@ -379,6 +380,7 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "recursive_triggers = ON",
         "synchronous = FULL",
         "secure_delete = ON",
+        f"cache_size = -{CACHE_KILOBYTES}",
     ):
         # secure_delete: deleted rows are overwritten
         # recursive_triggers: without it, INSERT OR REPLACE would delete a vote past the trigger

@@ -75,7 +75,7 @@ class FolderStorage:
             raise unreadable(self.address(name), error) from error
 
     def address(self, name: str) -> str:
-        return os.path.join(self._base, *filter(None, name.split("/")))
+        return f"{self._base}{os.sep}{name.replace('/', os.sep)}" if name else self._base
 
 
 class RemoteStorage:

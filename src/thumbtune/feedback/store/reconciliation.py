@@ -6,12 +6,12 @@ votes change; their ids are derived from their values. All other votes of a rate
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from thumbtune.feedback.store.intake import images_by_key
-from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, standing_votes, times_of
-from thumbtune.feedback.store.tables import StoredImage, Vote, now
+from thumbtune.feedback.store.intake import KnownImage, images_by_key
+from thumbtune.feedback.store.order import LatestVote, in_parts, is_among, latest_votes, standing_votes, times_of
+from thumbtune.feedback.store.tables import Vote, now
 from thumbtune.feedback.store.votes import Kind, derived_id, insert_new, undo_of, uuid_version
 
 COPIED_COLUMNS = ("picture_id", "rater", "kind", "weight", "grade", "reason", "pair")
@@ -39,18 +39,17 @@ def imported_labels(session: Session, unrated: Iterable[Unrated]) -> set[tuple[i
     return {rated for rated, vote in latest.items() if vote.kind in ("like", "dislike") and is_derived(vote.id)}
 
 
-def _may_be_of(image: StoredImage, source: str | None) -> bool:
+def _may_be_of(image: KnownImage, source: str | None) -> bool:
     return source is None or image.source is None or image.source == source
 
 
 def undo_imported(session: Session, raters: Iterable[tuple[int, str]]) -> None:
     """Undo all imported votes of these (image, rater); otherwise the vote before the latest would count."""
-    pair = tuple_(Vote.picture_id, Vote.rater)
     votes = standing_votes().with_only_columns(Vote.id, Vote.picture_id, Vote.rater)
     undos = [
         undo_of(vote_id, image, rater)
         for part in in_parts(raters)
-        for vote_id, image, rater in session.execute(votes.where(pair.in_(part)))
+        for vote_id, image, rater in session.execute(votes.where(is_among(session, part)))
         if is_derived(vote_id)
     ]
     if undos:
@@ -67,12 +66,13 @@ def make_latest(session: Session, wanted: Sequence[WantedVote]) -> list[tuple[Ki
     latest = latest_votes(session, {(image, rater) for image, rater, _ in votes})
     before = {vote: latest.get((vote[0], vote[1])) for vote in votes}
     missing = [vote for vote in votes if (last := before[vote]) is None or last.kind != vote[2]]
-    triple = tuple_(Vote.picture_id, Vote.rater, Vote.kind)
     stored = {
         (vote.picture_id, vote.rater, vote.kind): vote
-        for part in in_parts(missing)
-        for vote in session.scalars(select(Vote).where(triple.in_(part)).order_by(Vote.sequence))
+        for part in in_parts((image, rater) for image, rater, _ in missing)
+        for vote in session.scalars(select(Vote).where(is_among(session, part)).order_by(Vote.sequence))
     }
+    is_missing = set(missing)
+    stored = {vote: row for vote, row in stored.items() if vote in is_missing}
     at = now()
     rows = [
         {

@@ -1,10 +1,12 @@
 """The rules of voting: which votes are valid, how a vote posted twice is recognised, and which votes count."""
 
+import hashlib
 import math
 import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Literal, TypedDict
 
 from sqlalchemy import select
@@ -18,6 +20,7 @@ from thumbtune.files import sha256
 Kind = Literal["like", "dislike", "skip"]
 KINDS = ("like", "dislike", "skip")
 ID_NAMESPACE = uuid.UUID("5f0c3a0e-6d0b-5c53-9d6b-6c7f3a1f8f52")  # of derived ids
+_NAMESPACE_BYTES = ID_NAMESPACE.bytes
 MAX_TEXT_CHARACTERS = 100_000  # of a prompt or a reason; no model reads a hundredth of it
 _CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 INTEGER_LIMIT = 2**63  # first integer too large for a database
@@ -43,6 +46,33 @@ def insert_new(
         insert(table).on_conflict_do_nothing(index_elements=[unique.key]).returning(unique), list(rows)
     )
     return set(added)
+
+
+def insert_many(
+    session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]], unique: InstrumentedAttribute[Any]
+) -> None:
+    """Insert the rows whose unique column is new, even while others insert; many times as fast as `insert_new`.
+
+    All rows name the same columns, and every one that needs a value: only the database's own defaults hold. SQLite gets
+    the cells as they are stored, since SQLAlchemy takes as long for a row as SQLite does.
+    """
+    connection = session.connection()
+    insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
+    statement = insert(table.__table__).on_conflict_do_nothing(index_elements=[unique.key])
+    if connection.dialect.name != "sqlite":
+        connection.execute(statement, list(rows))
+        return
+    names = list(rows[0])
+    compiled = statement.compile(dialect=connection.dialect, column_keys=names)
+    columns = []
+    for name in compiled.positiontup or ():
+        cells = list(map(itemgetter(name), rows))
+        stored = table.__table__.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+        if stored is not None:  # most rows of an import have the same time
+            by_cell = {cell: None if cell is None else stored(cell) for cell in set(cells)}
+            cells = [by_cell[cell] for cell in cells]
+        columns.append(cells)
+    connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
 
 
 def post(session: Session, vote: Mapping[str, Any]) -> str:
@@ -93,7 +123,12 @@ def key_of(image: str, prompt: str) -> str:
 
 def derived_id(*parts: str) -> str:
     """Return the UUID derived from the parts; equal parts give equal UUIDs."""
-    return str(uuid.uuid5(ID_NAMESPACE, "\n".join(parts)))
+    name = _NAMESPACE_BYTES + "\n".join(parts).encode()
+    digest = bytearray(hashlib.sha1(name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # as uuid.uuid5, which takes five times as long
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def uuid_version(vote_id: str) -> int | None:
@@ -131,6 +166,8 @@ def without_controls(text: str) -> str:
     Word processors and terminals leave such characters in copied text. Line ends and tabs stay; so do zero bytes, which
     `check_text` refuses, as they show that the text was read in a wrong encoding.
     """
+    if text.isprintable():  # told at once, and true of most prompts
+        return text.strip()
     return (_CONTROL.sub(" ", text) if _CONTROL.search(text) else text).strip()
 
 
@@ -158,7 +195,8 @@ def check_vote(kind: str, rater: str, details: Details) -> None:
         )
     check_text(rater, "rater")
     for name in ("reason", "pair"):
-        check_text(str(details.get(name) or ""), name)
+        if text := details.get(name):
+            check_text(str(text), name)
 
 
 def check_image(prompt: str, seed: int | None) -> None:
@@ -186,6 +224,8 @@ def check_text(text: str, name: str) -> None:
         raise ThumbtuneError(
             f"the {name} has {len(text):,} characters; shorten it to {MAX_TEXT_CHARACTERS:,}.", code="text-too-long"
         )
+    if text.isprintable():  # neither surrogates nor zero bytes are
+        return
     if "\0" in text:
         raise ThumbtuneError(
             f"the {name} contains a zero byte at position {text.index(chr(0))}; remove it.", code="text-zero-byte"

@@ -109,6 +109,22 @@ class Cache:
             return False
 
 
+def _bytes_of(key: str, tensors: Tensors) -> bytes:
+    fewest = {name: in_fewest_bits(tensor) for name, tensor in tensors.items()}
+    return sealed_bytes(fewest, {"key": digest_of(key).hex()})
+
+
+def _tensors_of(key: str, data: bytes) -> Tensors:
+    """Return the tensors in a record, which must be those of the key: a bit of the index may have turned too."""
+    if f'"key":"{digest_of(key).hex()}"'.encode() not in data[:HEADER]:
+        raise DamagedFile("it is not what the index names")
+    return sealed_tensors(data)
+
+
+def _named(record: Record) -> str:
+    return f"What begins at byte {record.start:,} of the cached file {record.pack}"
+
+
 def in_fewest_bits(tensor: Tensor) -> Tensor:
     """Return a tensor of float32 in 16 bits if they hold each of its numbers exactly; any other one as it is.
 

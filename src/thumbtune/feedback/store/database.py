@@ -18,7 +18,8 @@ from thumbtune.files import may_write
 from thumbtune.passwords import without_passwords
 
 BUSY_TIMEOUT_SECONDS = 30
-CACHE_KILOBYTES = 64_000  # of SQLite, for each connection: an import puts keys everywhere into its indexes
+READER_KILOBYTES = 2_000  # of SQLite's cache, as it has them itself: a studio has many connections that read
+WRITER_KILOBYTES = 64_000  # while one writes: an import puts keys everywhere into its indexes
 WRITES = {"thumbtune_writes": True}
 NOT_UTF_8 = "could not decode to utf-8"
 NO_RIGHT = "permission denied"
@@ -380,7 +381,6 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "recursive_triggers = ON",
         "synchronous = FULL",
         "secure_delete = ON",
-        f"cache_size = -{CACHE_KILOBYTES}",
     ):
         # secure_delete: deleted rows are overwritten
         # recursive_triggers: without it, INSERT OR REPLACE would delete a vote past the trigger
@@ -390,4 +390,5 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     """Begin a transaction. Writers lock at once: two that first read and then wait for each other would deadlock."""
     writes = connection.get_execution_options().get("thumbtune_writes", False)
+    connection.exec_driver_sql(f"PRAGMA cache_size = -{WRITER_KILOBYTES if writes else READER_KILOBYTES}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

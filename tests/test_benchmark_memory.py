@@ -10,6 +10,7 @@ from benchmarks.models import SD1, SD2, SDXL, write_empty_weights, write_model
 from thumbtune.models.without_weights import pipeline_without_weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "millions"), [(SD1, 859.5), (SD2, 865.9), (SDXL, 2567.5)])
 def test_a_model_of_true_size_has_the_published_number_of_weights(family: str, millions: float, tmp_path: Path) -> None:
     pipeline = pipeline_without_weights(str(write_empty_weights(write_model(tmp_path / "model", family))))

@@ -157,6 +157,7 @@ def test_04_a_unet_of_other_channels_is_one_sentence(made: Callable[[str], Path]
     assert code == 1 and "takes 33 channels" in err and "Traceback" not in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_05_a_sample_size_is_a_pair_or_the_vae_s(made: Callable[[str], Path]) -> None:
     from thumbtune.models.families.stable_diffusion import StableDiffusion
     from thumbtune.models.loading import load_pipeline

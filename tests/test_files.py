@@ -106,6 +106,7 @@ def write_as(kind: str, path: Path) -> None:
             os.replace(partial, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "tensors", "folder", "key"])
 def test_a_writer_and_those_who_sweep_are_in_no_ones_way(tmp_path: Path, kind: str) -> None:
     """Every file is there, though three threads sweep the folder without a pause."""

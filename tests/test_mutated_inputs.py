@@ -53,6 +53,7 @@ def test_an_input_is_the_same_in_every_run(tmp_path: Path) -> None:
         assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_what_counts_as_a_fault(tmp_path: Path) -> None:
     import faulthandler
     import signal

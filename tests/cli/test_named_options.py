@@ -130,12 +130,14 @@ def completed(words: str, **environment: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_shell_completes_commands_and_options() -> None:
     assert completed("thumbtune tr") == ["train"]
     assert completed("thumbtune ") == list(PANEL_OF)
     assert completed("thumbtune train --l") == ["--likes", "--lr"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_completion_installs_and_works_in_bash(tmp_path: Path) -> None:
     (tmp_path / "thumbtune").write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{PROGRAM}" "$@"\n')

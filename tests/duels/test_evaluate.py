@@ -275,6 +275,7 @@ def test_the_page_of_an_earlier_verdict_does_not_stay(run_folder: Path, liked: s
     assert not (run_folder / "report.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", [None, "good image"])
 def test_what_load_returns_puts_the_prefix_of_the_training_before_prompts(run_folder: Path, prefix: str | None) -> None:
     (run_folder / "likes.json").write_text(json.dumps({"mark": prefix}))

@@ -115,6 +115,7 @@ def test_a_run_is_merged_from_the_command_line(
     assert code == 2 and "exists" in err
 
 
+@pytest.mark.slow
 def test_float16_takes_half_the_space(tuned: Any, tmp_path: Path) -> None:
     base, lora, model = tuned()
     ours = drawn(model)

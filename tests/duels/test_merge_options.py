@@ -70,6 +70,7 @@ def test_a_merged_file_keeps_the_vae_and_names_what_it_cannot_tell(
     assert code == 0 and "cannot tell" not in err and "predicts" not in err, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "told"), [(SD1, True), (SD2, True), (SDXL, False)])
 def test_what_each_family_s_file_cannot_tell_of_v(tmp_path: Path, family: str, told: bool) -> None:
     base = str(write(tmp_path / "a.safetensors", tensors_of(family, networks(family)), resolution="64x64"))
@@ -106,6 +107,7 @@ def test_a_scaling_that_one_file_cannot_tell_is_refused_and_a_folder_keeps_it(
     assert {name: config[name] for name in entries} == entries
 
 
+@pytest.mark.slow
 def test_the_scaling_of_a_vae_of_one_s_own_is_refused_before_a_file_is_written(
     call: Any, tiny_pipeline: Callable[..., Path], tmp_path: Path
 ) -> None:

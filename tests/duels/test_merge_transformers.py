@@ -45,6 +45,7 @@ def tuned(tiny_pipeline: Pipeline, make_diffusion: Any, perturb: Any, tmp_path: 
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(BUILDERS))
 def test_a_merged_folder_draws_what_its_base_draws_with_the_lora(name: str, tuned: Any, tmp_path: Path) -> None:
     base, lora, model = tuned(name)

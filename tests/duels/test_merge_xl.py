@@ -102,6 +102,7 @@ def test_float16_of_sdxl(base: Path, lora: Path, tmp_path: Path) -> None:
     assert all(torch.equal(value, whole[key].half()) for key, value in half.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("marks", "snr"), [(("v_pred",), False), (("v_pred", "ztsnr"), True)])
 def test_the_file_tells_of_v_and_of_a_schedule_up_to_noise(
     tensors: dict[str, Tensor], tmp_path: Path, marks: tuple[str, ...], snr: bool

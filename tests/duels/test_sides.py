@@ -130,6 +130,7 @@ def test_a_whole_network_draws_from_weights_in_half_precision(make_run: Any) -> 
             assert 0 < np.abs(drawn(model) - half).max() and np.abs(drawn(model) - half).mean() < 4
 
 
+@pytest.mark.slow
 def test_a_run_that_has_not_finished_is_said(make_run: Any) -> None:
     folder, _, kept = make_run()
     shutil.rmtree(folder / "lora")

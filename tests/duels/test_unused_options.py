@@ -94,6 +94,7 @@ def test_a_default_that_a_person_gave_counts_too() -> None:
         refuse_unused(PLAIN, [RUN, Side("sd15", "model", "", options=PLAIN)], [given])
 
 
+@pytest.mark.slow
 def test_a_duel_says_which_side_an_option_is_for(
     call: Any, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_an_evaluation_of_a_run_against_a_run_refuses_nothing(tmp_path: Path, mo
         run_duel(replace(plan, given=("prediction",), out=tmp_path / "other"), lambda items, _: items)
 
 
+@pytest.mark.slow
 def test_options_that_count_for_no_side_are_refused_from_python_too(
     tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -157,6 +159,7 @@ def test_options_that_count_for_no_side_are_refused_from_python_too(
     assert [one for one in result["notes"] if one.startswith("--")] == [note]
 
 
+@pytest.mark.slow
 def test_a_run_is_merged_without_options(call: Any, six_of_each: Path, tiny_pipeline: Any, tmp_path: Path) -> None:
     small = ["train.steps=1", "train.batch=4", "lora.rank=2", "train.guards=false", "prediction=v"]
     settings = [f"--set={one}" for one in (f"likes={six_of_each}", f"model={tiny_pipeline('epsilon')}", *small)]

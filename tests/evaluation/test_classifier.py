@@ -89,6 +89,7 @@ KINDS = st.lists(st.booleans(), min_size=4, max_size=30).filter(lambda kinds: 0 
 NAMES = ("accuracy", "balanced_accuracy")
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(kinds=KINDS)
 def test_a_perfect_classifier_a_flipped_one_and_one_without_an_opinion(kinds: list[bool]) -> None:

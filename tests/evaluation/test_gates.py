@@ -138,6 +138,7 @@ def test_a_style_of_which_every_prompt_is_lost_never_passes(styles: int, count: 
     assert "lost" in gate.sentence
 
 
+@pytest.mark.slow
 def test_of_many_styles_one_that_looks_lost_is_chance() -> None:
     """5 of 20 has p = 0.041 alone, and 0.49 as the worst of twelve: not shown to be lost, nor to be kept."""
     lost = {"anime": 5}

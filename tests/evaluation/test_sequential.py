@@ -49,6 +49,7 @@ def test_eight_prompts_of_eight_decide_and_seven_do_not() -> None:
     assert (later.decided, later.decided_at) == ("b", 8) and later.evidence < DECIDES  # what was decided stays
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_half_exactly_where_the_rule_has_not_decided() -> None:
     for b in range(30):
         for a in range(30):
@@ -74,6 +75,7 @@ def stopped(share: float, tests: int, prompts: int, seed: int) -> tuple[float, f
     return float(ended.mean()), float(is_over.argmax(1)[ended].mean() + 1)
 
 
+@pytest.mark.slow
 def test_of_equal_models_at_most_five_tests_in_a_hundred_stop() -> None:
     tests = 20_000
     rate, _ = stopped(0.5, tests, 300, seed=0)

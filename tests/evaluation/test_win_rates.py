@@ -91,6 +91,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert reaches[0] == reaches[1] != reaches[2]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(pairs_of_tables())
 def test_numbers_are_ordered_and_turn_round_with_the_sides(scores: tuple[Table, Table]) -> None:

@@ -51,6 +51,7 @@ def test_every_objective_sees_as_many_points_of_the_kinds_it_needs() -> None:
     assert next(planes.batches_for("dpo", SMALL)).partner is not None
 
 
+@pytest.mark.slow
 def test_kahneman_tversky_moves_samples_towards_the_desirable_and_away_from_the_undesirable() -> None:
     planes = RatedPlanes(range(2), SMALL)
     before = [measures(points) for points in planes.samples(COUNT)]

@@ -266,6 +266,7 @@ def test_two_settings_are_no_ground_since_their_f_is_the_test_of_their_pair() ->
     assert math.isclose(found.f, float(np.mean(gained) ** 2 / (np.var(gained, ddof=1) / 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["beyond", "search", "few", "noise", "fig8", "draws"])
 def test_the_rows_alone_make_the_page_also_in_another_folder(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

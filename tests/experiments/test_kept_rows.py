@@ -214,6 +214,7 @@ def test_the_table_of_levels_has_the_numbers_of_its_page() -> None:
         assert difference in page and f"{said} to {difference.split(' to ')[1]}" in section
 
 
+@pytest.mark.slow
 def test_the_page_of_the_screen_is_made_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(*_: Any) -> None:
         raise AssertionError("a cell is missing")
@@ -321,3 +322,16 @@ def test_what_the_docs_say_of_uncertain_images_is_on_the_page_of_its_rows() -> N
     assert page.count("→ **cannot be told**") == 2
     assert "+1.01 (-0.75 to +2.77)" in page and "+1.01 log-odds, -0.75 to +2.77" in section
     assert "log-odds +0.66 (-0.03 to +1.36)" in page and "+0.66, -0.03 to +1.36" in section
+
+
+def test_what_the_docs_say_of_noise_draws_is_on_the_page_of_its_rows() -> None:
+    page = (DOCS / "draws-soft-3d.md").read_text()
+    section = (DOCS / "grounds.md").read_text().split("## Noise draws that repeat")[1].split("\n## ", maxsplit=1)[0]
+    rows = re.findall(r"^\| (\d+|new noise) \| (.+\)) \| (.*)\| (.*)\|$", section, flags=re.M)
+    assert [name for name, *_ in rows] == ["1", "2", "4", "16", "new noise"]
+    for name, share, against, faithful in rows:
+        assert _is_share_of(share, page, "0" if name == "new noise" else name)
+        if against.strip():
+            claim = page.split(f"**{name} draw")[1].split("\n\n", maxsplit=1)[0]
+            assert f"share of the headroom {against.strip()}, faithfulness {faithful.strip()}, wins" in claim
+    assert page.count("→ **cannot be told**") == 4

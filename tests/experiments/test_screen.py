@@ -89,6 +89,7 @@ def test_a_number_of_beta_is_in_units_of_the_error_and_nothing_else_changes() ->
 # --- cells
 
 
+@pytest.mark.slow
 def test_batches_have_the_options_of_the_recipe(screen: Screen) -> None:
     def batches(name: str) -> Any:
         recipe = recipe_of(KNOWN[name], 40)
@@ -146,6 +147,7 @@ def test_a_training_that_diverges_is_a_result(screen: Screen, monkeypatch: pytes
 # --- the base
 
 
+@pytest.mark.slow
 def test_the_base_is_trained_once_and_again_if_it_is_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sizes = replace(SIZES, pretraining=20)
     trained: list[str] = []

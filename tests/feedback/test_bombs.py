@@ -69,6 +69,7 @@ def test_blank_lines_without_end_are_refused(
     assert_quick(read)
 
 
+@pytest.mark.slow
 def test_a_sheet_with_all_its_lines_is_read(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("image,prompt,label\n" + "a.png,fox,1\n" * 2 + ",,\n" * (2**20 - 3), encoding="utf-8")
@@ -116,6 +117,7 @@ def test_a_wide_table_of_people_is_read(tmp_path: Path) -> None:
     assert sum(1 for _ in read_rows(file)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["delimiters.csv", "after-one.jsonl"])
 def test_an_import_says_so_too(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
@@ -124,6 +126,7 @@ def test_an_import_says_so_too(tmp_path: Path, name: str) -> None:
         import_likes(file, store)
 
 
+@pytest.mark.slow
 def test_a_bomb_behind_a_good_table_is_refused_early(tmp_path: Path) -> None:
     """The ratio of the whole file is allowed, and that of its second half is not."""
     import random

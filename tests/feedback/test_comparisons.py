@@ -267,6 +267,7 @@ def test_two_images_without_a_winner_are_refused_with_the_way_out(folder: Path) 
         Comparisons(write(folder, [{"prompt": "a", "file": "0.png"}]))
 
 
+@pytest.mark.slow
 def test_they_are_imported_and_described(folder: Path, call: Call, tmp_path: Path, file_store: Store) -> None:
     rows = rows_of(("image_a", "image_b"), "winner", ["a", "b", "a"])
     report = import_likes(write(folder, [{**row, "seed": "random"} for row in rows]), file_store)

@@ -135,6 +135,7 @@ def test_a_rater_who_is_unknown_is_named_before_anything_is_asked(file_store: St
         assert result.exception.code == "rater-unknown"
 
 
+@pytest.mark.slow
 def test_another_raters_interrupted_erasure_makes_no_rater_known(file_store: Store, paint: Paint) -> None:
     assert file_store.folder is not None
     file_store.vote(file_store.add_image(paint(), "fox"), "like", rater="ann")

@@ -77,6 +77,7 @@ def rows_in(likes: Any, columns: tuple[str, ...] = COLUMNS) -> list[tuple[Any, .
     return [tuple(row[name] for name in columns) for row in likes.select_columns(list(columns)).to_list()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [1, 3])
 @pytest.mark.parametrize("timed", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("seed", range(3))
@@ -192,6 +193,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         log.likes("rater:bob")
 
 
+@pytest.mark.slow
 def test_a_log_at_an_address(tmp_path: Path) -> None:
     """Images are named relative to the files, are not read before they are needed, and are known by their address."""
     draw_images(tmp_path / "log")

@@ -82,6 +82,7 @@ def test_names_of_folders_are_no_columns(tmp_path: Path) -> None:
     assert ours == theirs and {row["rater"] for row in ours} == {"me"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"size": {"w, h": 1}}, {"cost": Decimal("1.25")}, {"a.b": [{"c": b"x"}]}])
 def test_images_in_objects_with_other_fields(tmp_path: Path, more: dict[str, Any]) -> None:
     images = [{"bytes": png(color), "path": None, **more} for color in COLORS]

@@ -55,6 +55,7 @@ def test_a_failing_import_leaves_a_folder_with_other_things_as_it_was(useless: P
     assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["a.txt", "images"]
 
 
+@pytest.mark.slow
 @WITH_HOLDS
 def test_a_failing_import_removes_no_store_that_another_process_has_open(
     useless: Path, tmp_path: Path, paint: Paint

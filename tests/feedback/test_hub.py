@@ -233,6 +233,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         HubDataset(NAME)
 
 
+@pytest.mark.slow
 def test_tries_at_a_network_are_not_told_one_by_one() -> None:
     program = """
 import logging

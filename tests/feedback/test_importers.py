@@ -218,6 +218,7 @@ NAMES = st.sampled_from(["img/a.png", "img/b.png"]) | CELLS
 COLUMNS = ("prompt", "label", "weight", "rater", "seed", "model", "source", "created_at")
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.lists(st.fixed_dictionaries({"file_name": NAMES}, optional=dict.fromkeys(COLUMNS, CELLS)), max_size=6))
 def test_every_row_is_counted_once_whatever_its_cells_hold(

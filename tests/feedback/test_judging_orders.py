@@ -42,6 +42,7 @@ def test_a_new_measurement_replaces_the_old_one(store: Store, images: list[int])
     assert uncertainty_of(store) == {images[0]: 0.125, images[1]: 0.25, images[2]: 4.0}
 
 
+@pytest.mark.slow
 def test_disagreement_comes_first_then_a_second_opinion_then_the_rest(store: Store, images: list[int]) -> None:
     store.vote(images[2], "like", rater="bob")
     store.vote(images[2], "dislike", rater="eve")

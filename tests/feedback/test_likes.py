@@ -158,6 +158,7 @@ def table_of(prompts: list[str]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({"prompt": prompts, "label": [True] * len(prompts)})
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30), st.floats(0, 0.99), st.integers(0, 9))
 def test_a_split_shares_no_prompt_and_loses_none(prompts: list[str], share: float, seed: int) -> None:
     sides = split(table_of(prompts), share, seed)
@@ -166,6 +167,7 @@ def test_a_split_shares_no_prompt_and_loses_none(prompts: list[str], share: floa
     assert sorted(train + held_out) == sorted(prompts)
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=8), max_size=20), st.lists(st.text(max_size=8), max_size=20), st.integers(0, 9))
 def test_new_likes_move_no_old_prompt(old: list[str], new: list[str], seed: int) -> None:
     before = set(split(table_of(old), seed=seed).held_out["prompt"])

@@ -399,6 +399,7 @@ def unpacked(kind: str, data: bytes) -> bytes | None:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_archives_are_broken_outside_and_inside(kind: str) -> None:
     content = b'{"prompt": "a fox", "label": 1}' * 20

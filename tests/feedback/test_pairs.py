@@ -588,6 +588,7 @@ CELLS = st.recursive(
 ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), CELLS, max_size=4), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @example(rows=[{"chosen": {"bytes": "000000"}}], policy="w_l", like_at=None)
 @example(rows=[{"chosen": None, "rater": "\ud800"}], policy="w_l", like_at=None)

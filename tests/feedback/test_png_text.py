@@ -356,6 +356,7 @@ def test_a_text_bomb_is_not_inflated() -> None:
     assert parameters_in(bytes(bomb[:at] + chunk + bomb[at:])) == NO_PARAMETERS
 
 
+@pytest.mark.slow
 def test_texts_that_take_long_to_search_do_not() -> None:
     for key, text in (
         ("Dream", "x -s1 " * 700_000),

@@ -203,6 +203,7 @@ def test_a_folder_without_any_label_is_refused(store: Store, tmp_path: Path, pai
         import_likes(root, store)
 
 
+@pytest.mark.slow
 def test_a_rater_of_half_a_character_undoes_nothing(
     store: Store, table: Path, write_jsonl: Callable[..., Path]
 ) -> None:

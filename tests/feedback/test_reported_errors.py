@@ -45,6 +45,7 @@ def _fail(where: str) -> None:
         engine.dispose()
 
 
+@pytest.mark.slow
 def test_every_engine_hides_the_values() -> None:
     package = Path(thumbtune.__file__).parent
     calls: list[Any] = [

@@ -131,6 +131,7 @@ def test_it_is_also_without_checkpointing_and_after_the_reference_was_synced(
     assert_equal(*results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -182,6 +183,7 @@ def _place(network: nn.Module, elsewhere: Callable[[nn.Module], bool]) -> None:
             layer._buffers[name] = None if value is None else torch.empty(value.shape, device=device)
 
 
+@pytest.mark.slow
 def test_the_copies_of_a_block_are_gone_before_those_of_the_next(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make("qwen-image")  # of two equal blocks
     offloading = offload(model.networks.values())

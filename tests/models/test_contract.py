@@ -174,6 +174,7 @@ def test_an_exception_inside_reference_brings_the_policy_back(model: Any, pertur
     assert [name for name, _ in model.trainable()] == names
 
 
+@pytest.mark.slow
 def test_a_refreshed_reference_is_the_policy_of_that_moment_and_stays(
     model: Any, fresh: Callable[[], Any], perturb: Callable[..., None]
 ) -> None:

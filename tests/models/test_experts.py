@@ -72,6 +72,7 @@ def test_each_row_goes_through_the_network_of_its_time(tokens: int) -> None:
     assert (high.rows[2:], low.rows[2:]) == ([2], [1])  # a network without a row is not asked
 
 
+@pytest.mark.slow
 def test_rows_of_a_mixed_batch_are_those_of_each_alone(make_diffusion: Make, perturb: Make) -> None:
     model = make_diffusion(NAME)
     perturb(model)
@@ -109,6 +110,7 @@ def test_the_networks_begin_with_different_numbers(make_diffusion: Make) -> None
     assert torch.equal(weights[name], alone[name])  # the first as in a model of one network
 
 
+@pytest.mark.slow
 def test_diffusers_draws_our_images_with_the_two_files(
     tiny_pipeline: Tiny, make_diffusion: Make, perturb: Make, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_vae_of_sdxl_and_norms_and_trained_weights_stay_in_float32(make: Mak
     assert plain.weight.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_latents_embeddings_and_images_are_near_those_of_float32(make: Make, kind: str) -> None:
     plain, half = make(kind), make(kind, torch.bfloat16)

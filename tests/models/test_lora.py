@@ -172,6 +172,7 @@ def test_a_lora_of_another_rank_is_refused(make_diffusion: Any, perturb: Any, tm
     load_refused(make_diffusion(rank=2), tmp_path, "result-other-network")
 
 
+@pytest.mark.slow
 def test_a_lora_of_another_alpha_is_refused(make_diffusion: Any, perturb: Any, tmp_path: Path) -> None:
     """Its matrices fit, but the same matrices with another alpha are another model."""
     model = make_diffusion(rank=4, alpha=8.0)

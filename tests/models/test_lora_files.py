@@ -211,6 +211,7 @@ def test_half_precision_is_read_in_float32(make: Any, base: str, tmp_path: Path,
     same(base, tmp_path / "my.safetensors", layers)
 
 
+@pytest.mark.slow
 def test_convolutions_of_1_x_1_may_be_written_as_linear_layers_and_the_other_way(
     make: Any, base: str, tmp_path: Path
 ) -> None:

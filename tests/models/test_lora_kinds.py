@@ -166,6 +166,7 @@ def test_another_alpha_of_convolutions_is_refused(made: Any, tmp_path: Path, tin
         other.load(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "alpha"), [(4, 8.0), (4, 3.0), (2, 2.0)])
 def test_a_file_of_an_earlier_version_is_read_bit_for_bit(
     make_diffusion: Any, perturb: Any, tmp_path: Path, rank: int, alpha: float

@@ -97,6 +97,7 @@ def of_peft(folder: Path, layers: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("name", FORMS)
 def test_the_first_prediction_and_the_result_are_those_of_the_file(
@@ -256,6 +257,7 @@ def told_xl(model: Any) -> tuple[Tensor, Tensor]:
         return model.predict(noisy, torch.tensor([10, 700]), condition), condition["text"]
 
 
+@pytest.mark.slow
 def test_sdxl_with_both_text_encoders(tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> None:
     """As sd-scripts writes it: input_blocks, lora_te1_ and lora_te2_, an alpha and a rank of each layer."""
     folder = tiny_pipeline("xl-epsilon")

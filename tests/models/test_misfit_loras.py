@@ -109,6 +109,7 @@ def test_a_lora_of_a_transformer_is_named_for_a_unet(name: str, tiny_pipeline: P
         side(str(file), base).check()  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_a_lora_of_a_larger_model_of_the_family(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     def deeper(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return {re.sub(r"blocks([._])0(?=[._])", r"blocks\g<1>7", key): value for key, value in tensors.items()}

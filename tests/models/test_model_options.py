@@ -126,6 +126,7 @@ def test_prediction_and_terminal_noise_are_told_where_files_do_not_say_them(base
         load_pipeline(base, options=ModelOptions(zero_terminal_snr=True))
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_say_what_it_predicts_needs_the_option(tmp_path: Path) -> None:
     file = write(tmp_path / "a.safetensors", tensors_of(SD2, networks(SD2)))
     with refused("single-prediction", naming=[file, "prediction"]):
@@ -165,6 +166,7 @@ def test_the_base_is_loaded_with_its_options_however_its_path_is_written(
         assert side(base, other, options).options == ModelOptions()
 
 
+@pytest.mark.slow
 def test_a_single_file_is_loaded_with_the_options_of_the_base_that_it_is(tmp_path: Path) -> None:
     file = write(tmp_path / "a.safetensors", tensors_of(SD2, networks(SD2)))
     one = side(str(file), f"{tmp_path}/./{file.name}", ModelOptions(prediction="v"))
@@ -182,6 +184,7 @@ def test_a_lora_of_a_base_that_does_not_say_what_it_predicts(tmp_path: Path) -> 
     one.check()
 
 
+@pytest.mark.slow
 def test_a_text_encoder_in_the_names_of_early_novelai(tmp_path: Path) -> None:
     tensors = tensors_of(SD1, networks(SD1))
     old = {key.replace("transformer.text_model.", "transformer."): value for key, value in tensors.items()}

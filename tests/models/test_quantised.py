@@ -111,6 +111,7 @@ def test_bytes_fall_and_every_weight_is_counted(make: Callable[..., Any], bits: 
     assert all(isinstance(layer, Quantised) for layer in layers if id(layer) not in trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "half", "checkpointing"),
     [

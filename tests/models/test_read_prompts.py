@@ -50,6 +50,7 @@ def about(model: Any, count: int) -> dict[str, Tensor]:
     return model.image_condition([Image.new("RGB", (16, 16))] * count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_short_prompts_are_read_as_before_bit_for_bit(family: str, make_reader: Make) -> None:
     usual, chunked, weighed = (make_reader(family, encoding) for encoding in (PromptEncoding(), CHUNKS, A1111))
@@ -113,6 +114,7 @@ def test_guidance_reads_both_prompts_as_if_each_stood_alone(family: str, negativ
     assert np.abs(by_hand - drawn).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_image_depends_on_its_own_prompt_and_seed_only(family: str, make_reader: Make) -> None:
     model, sampler = make_reader(family), Sampler(steps=2, guidance=3.0, negative="abcdefgh")
@@ -158,6 +160,7 @@ def test_weights_change_the_image_and_equal_weights_do_not(family: str, make_rea
     ].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_fingerprint_differs_between_ways_of_reading(family: str, make_reader: Make) -> None:
     ways = [PromptEncoding(), CHUNKS, A1111, PromptEncoding(syntax="a1111"), PromptEncoding(clip_skip=2)]

@@ -46,6 +46,7 @@ def test_every_weight_of_each_family_comes_back_in_its_place(tmp_path: Path, fam
     assert pipeline.scheduler.config.prediction_type == ("v_prediction" if family == SD2 else "epsilon")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [SD1, SD2, SDXL])
 @torch.no_grad()
 def test_predictions_latents_and_embeddings_are_equal(tmp_path: Path, family: str) -> None:
@@ -70,6 +71,7 @@ def test_predictions_latents_and_embeddings_are_equal(tmp_path: Path, family: st
     assert pipeline.vae.config.scaling_factor == made["vae"].config["scaling_factor"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [SD1, SD2])
 def test_a_file_is_a_model_that_embeds_encodes_and_generates(tmp_path: Path, family: str) -> None:
     tensors = tensors_of(family, networks(family))

@@ -294,6 +294,7 @@ def test_the_networks_without_weights_have_the_shapes_of_the_loaded_ones(folder:
 # --- LoRA ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [DIFFUSERS_FILE, KOHYA_FILE])
 def test_a_lora_predicts_the_same_in_a_fresh_pipeline_of_diffusers(

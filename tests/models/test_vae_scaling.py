@@ -41,6 +41,7 @@ def scaled(mean: torch.Tensor, config: Any) -> torch.Tensor:
     return (mean - shift) * (config["scaling_factor"] / deviation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "how"), [("epsilon", "plain"), ("xl-epsilon", "plain"), ("xl-epsilon", "moments")])
 def test_the_scaling_of_a_vae_of_one_s_own_is_that_of_encoding_and_drawing(
     tiny_pipeline: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: str
@@ -151,6 +152,7 @@ def test_a_file_takes_the_scaling_of_the_vae_that_it_replaces(
     assert (found["scaling_factor"], found["latents_mean"]) == (0.5, SCALINGS["moments"]["latents_mean"])
 
 
+@pytest.mark.slow
 def test_a_folder_says_how_latents_of_a_single_file_are_scaled(tmp_path: Path) -> None:
     made = networks(SDXL)
     base = str(write(tmp_path / "a.safetensors", tensors_of(SDXL, made), resolution="64x64"))

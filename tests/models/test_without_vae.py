@@ -77,6 +77,7 @@ def test_a_folder_without_a_vae_loads_with_one(tiny_pipeline: Pipeline, tmp_path
     assert without is not None and without.vae.config["block_out_channels"] == [8, 16]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["vae", "decoder"])
 @pytest.mark.parametrize("family", [SD1, SD2, SDXL])
 def test_a_file_without_a_vae_loads_with_one(tmp_path: Path, family: str, what: str) -> None:

@@ -61,6 +61,7 @@ def page_of(folder: Path) -> Page:
     return Page(write_page(folder).read_text())
 
 
+@pytest.mark.slow
 def test_the_verdict_comes_first(folder: Path) -> None:
     page = page_of(folder)
     assert page.text.index("is better by red") < page.text.index("Win-rates and intervals")

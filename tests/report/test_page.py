@@ -45,6 +45,7 @@ def written(folder: Path) -> tuple[str, Page]:
     return text, page
 
 
+@pytest.mark.slow
 def test_the_verdict_comes_first_with_its_gates(usual: tuple[str, Page]) -> None:
     _, page = usual
     assert page.text.index(VERDICT) < page.text.index("The whole interval") < page.text.index("Each pair has one")
@@ -59,6 +60,7 @@ def test_a_simulated_person_is_called_simulated_before_anything_is_shown(usual: 
     assert SIMULATED in page.text
 
 
+@pytest.mark.slow
 def test_a_real_person_is_not_called_simulated(run_folder: Path) -> None:
     likes = json.loads((run_folder / "likes.json").read_text())
     (run_folder / "likes.json").write_text(json.dumps(likes | {"simulated": None}))
@@ -94,6 +96,7 @@ def test_prompts_are_text_and_never_markup(usual: tuple[str, Page]) -> None:
     assert f"the bundled model: {HOSTILE}, seed 0" in [image["alt"] for image in page.named("img")]
 
 
+@pytest.mark.slow
 def test_score_names_are_text_and_never_markup_in_charts(run_folder: Path) -> None:
     for name in ("result.json", "scores.csv"):
         path = run_folder / "evaluation" / name
@@ -145,6 +148,7 @@ def ticks_of(text: str, name: str) -> list[float]:
     return [float(tick.replace("\N{MINUS SIGN}", "-")) for tick in re.findall(r"<text[^>]*>([^<]+)</text>", axis)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [1.0, 0.0, 0.97, 0.5])
 def test_the_axis_of_a_share_ends_where_shares_do(run_folder: Path, value: float) -> None:
     """A single agreement of 1 had an axis from 0.96 to 1.04."""
@@ -159,6 +163,7 @@ def test_the_axis_of_a_share_ends_where_shares_do(run_folder: Path, value: float
         assert min(ticks) - 0.1 <= value <= max(ticks) + 0.1
 
 
+@pytest.mark.slow
 def test_images_that_hardly_differ_are_told_under_the_verdict(run_folder: Path) -> None:
     result = run_folder / "evaluation" / "result.json"
     told = "The images of b hardly differ from those of a."
@@ -167,6 +172,7 @@ def test_images_that_hardly_differ_are_told_under_the_verdict(run_folder: Path) 
     assert page.text.index(VERDICT) < page.text.index(told) < page.text.index("Each pair has one")
 
 
+@pytest.mark.slow
 def test_held_out_likes_that_were_asked_alone_have_a_chart_in_place_of_agreement(run_folder: Path) -> None:
     rows = [json.loads(line) for line in (run_folder / "steps.jsonl").read_text().splitlines()]
     for row in rows:
@@ -177,6 +183,7 @@ def test_held_out_likes_that_were_asked_alone_have_a_chart_in_place_of_agreement
     assert len(re.findall(r"</svg>\s*<figcaption>[^<]{20,}\.</figcaption>", text)) == 12
 
 
+@pytest.mark.slow
 def test_a_training_that_a_guard_stopped_says_so_and_notes_on_the_likes_are_shown(run_folder: Path) -> None:
     sentence = "Training stopped at step 30: something; try another thing; lora/ holds the best checkpoint."
     (run_folder / "stopped.json").write_text(json.dumps({"step": 30, "best": 20, "sentence": sentence}))
@@ -206,6 +213,7 @@ def test_numbers_settings_and_the_command_are_there(usual: tuple[str, Page]) -> 
         assert words in page.text, words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["mine", "runs/mine"])
 def test_the_example_finds_the_lora_from_where_the_run_was_started(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
@@ -218,6 +226,7 @@ def test_the_example_finds_the_lora_from_where_the_run_was_started(
     assert found is not None and found[1] == f"{place}/lora.safetensors" and Path(found[1]).is_file()
 
 
+@pytest.mark.slow
 def test_the_example_of_the_model_card_is_that_of_the_page(run_folder: Path) -> None:
     (run_folder / "lora").mkdir()
     code = 'pipeline = DiffusionPipeline.from_pretrained("a/b")\npipeline("a <cat>", num_inference_steps=7)\n'
@@ -227,6 +236,7 @@ def test_the_example_of_the_model_card_is_that_of_the_page(run_folder: Path) -> 
     assert "from_pretrained('bundled'" not in page.text
 
 
+@pytest.mark.slow
 def test_the_settings_are_those_of_the_evaluation_that_is_shown(run_folder: Path) -> None:
     verdict = run_folder / "evaluation" / "verdict.json"
     content = json.loads(verdict.read_text()) | {
@@ -241,6 +251,7 @@ def test_the_settings_are_those_of_the_evaluation_that_is_shown(run_folder: Path
     assert f"evaluate.prompts {prompts}" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "loaded"),
     [
@@ -277,6 +288,7 @@ def test_missing_and_broken_images_are_counted(run_folder: Path) -> None:
     assert page.text.count("image missing") >= 2
 
 
+@pytest.mark.slow
 def test_images_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(run_folder.parent / "private.png")
     likes = json.loads((run_folder / "likes.json").read_text())
@@ -286,6 +298,7 @@ def test_images_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
     assert page.text.count("contains no example images.") == 2
 
 
+@pytest.mark.slow
 def test_large_images_are_reduced(run_folder: Path) -> None:
     noise = Image.effect_noise((1024, 768), 80).convert("RGB")
     noise.save(run_folder / "evaluation" / "b" / "000-0.png")
@@ -294,12 +307,14 @@ def test_large_images_are_reduced(run_folder: Path) -> None:
     assert len(text) < 500_000
 
 
+@pytest.mark.slow
 def test_the_page_of_a_full_evaluation_stays_below_three_megabytes(tmp_path: Path) -> None:
     prompts = [f"{size} {name}" for size in ("a", "a small", "an old") for name in NAMES]
     page = write_page(write_run(tmp_path / "full", prompts, [0, 1, 2, 3], count=1000))
     assert page.stat().st_size < 3_000_000
 
 
+@pytest.mark.slow
 def test_a_crash_mid_line_keeps_the_steps_before(run_folder: Path) -> None:
     with (run_folder / "steps.jsonl").open("a") as steps:
         steps.write('{"step": 40, "lo')

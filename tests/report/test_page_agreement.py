@@ -40,6 +40,7 @@ def text_of(run_folder: Path, measured: dict[str, Any]) -> tuple[str, Page]:
     return " ".join(page.text.split()), page
 
 
+@pytest.mark.slow
 def test_accuracy_stands_beside_its_base_rate(run_folder: Path) -> None:
     text, page = text_of(run_folder, found(("Ann", ANN)))
     assert "100% of these labels correctly (95% interval 100% to 100%)." in text
@@ -48,6 +49,7 @@ def test_accuracy_stands_beside_its_base_rate(run_folder: Path) -> None:
     assert len(page.named("table")) == len(page.named("caption"))
 
 
+@pytest.mark.slow
 def test_two_raters_get_a_table_without_their_names(run_folder: Path) -> None:
     text, page = text_of(run_folder, found(("Ann", ANN), ("Bob", ~ANN), ("Cyd", np.array([True] * 3))))
     assert "Rater 1" in text and "Rater 2" in text and "Rater 3" not in text
@@ -57,17 +59,20 @@ def test_two_raters_get_a_table_without_their_names(run_folder: Path) -> None:
     assert len(page.named("table")) == len(page.named("caption"))
 
 
+@pytest.mark.slow
 def test_raters_who_cannot_be_told_apart_are_counted(run_folder: Path) -> None:
     few = np.array([True, False])
     text, _ = text_of(run_folder, found(("Ann", ANN), ("Bob", few), ("Cyd", few)))
     assert "Too few raters for a table: 2 raters with votes on fewer than 10 prompts." in text
 
 
+@pytest.mark.slow
 def test_more_thumbs_than_images_are_named(run_folder: Path) -> None:
     text, _ = text_of(run_folder, found(("Ann", ANN)) | {"labels": 24})
     assert "On 12 images (24 labels, 8 liked, 12 prompts)" in text
 
 
+@pytest.mark.slow
 def test_what_a_file_calls_a_rater_is_escaped(run_folder: Path) -> None:
     measured = found(("Ann", ANN), ("Bob", ~ANN))
     measured["raters"][0]["rater"] = HOSTILE
@@ -75,6 +80,7 @@ def test_what_a_file_calls_a_rater_is_escaped(run_folder: Path) -> None:
     assert (run_folder / "report.html").read_text(encoding="utf-8").lower().count("<script>") == 1, "ours"
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_an_earlier_version_is_still_shown(run_folder: Path) -> None:
     old = {"auc": 0.86, "low": 0.8, "high": 0.91, "images": 180, "liked": 40, "prompts": 5}
     text, _ = text_of(run_folder, old)

@@ -117,6 +117,7 @@ def test_an_image_much_larger_than_usual_is_told(
     assert [note.partition(" has ")[0] for note in notes] == ["An image of 512x512 pixels"]
 
 
+@pytest.mark.slow
 def test_an_image_hardly_depends_on_those_beside_it(make_diffusion: Any) -> None:
     model, sampler = make_diffusion(), Sampler(steps=3, guidance=3.0)
     prompts, seeds = ["a cat", "red dog", "a cat", ""], [1, 2, 3, 4]

@@ -94,6 +94,7 @@ def test_a_second_training_in_one_folder_is_refused_in_one_sentence(
     assert same(run, whole) and not (run / ".training.lock").exists()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_training_is_taken_over(
     call: Call, settings: list[str], stopped: Path, whole: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_without_a_whole_checkpoint_a_run_starts_again_and_says_so(
     assert same(stopped, whole)
 
 
+@pytest.mark.slow
 def test_a_bit_that_turns_in_the_log_goes_back_before_it(
     call: Call, settings: list[str], stopped: Path, whole: Path
 ) -> None:
@@ -255,6 +257,7 @@ def test_a_damaged_log_costs_no_checkpoint(
     assert same(stopped, whole)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_damaged_keeps_its_bytes_under_another_name(
     call: Call, settings: list[str], stopped: Path, whole: Path
 ) -> None:
@@ -306,6 +309,7 @@ def test_a_bit_that_turns_in_a_finished_run_is_named_by_what_reads_it(
         assert code == 1 and str(file) in err, command
 
 
+@pytest.mark.slow
 def test_a_list_of_hashes_that_was_deleted_is_made_whole_again(
     call: Call, settings: list[str], stopped: Path, whole: Path
 ) -> None:
@@ -394,6 +398,7 @@ def test_what_a_checkpoint_without_a_hash_lacks_is_damage_too(
     assert same(stopped, whole)
 
 
+@pytest.mark.slow
 def test_what_killed_processes_left_is_swept(call: Call, settings: list[str], stopped: Path, whole: Path) -> None:
     left = [
         stopped / ".likes.json.0123456789abcdef.partial",

@@ -254,6 +254,7 @@ def test_the_help_names_every_shipped_recipe(command: str) -> None:
         assert file.stem in re.findall(r"[\w-]+", help_of)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vae", ["file", "folder", "checkpoint"])
 def test_a_scaling_that_no_file_says_is_noted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, vae: str) -> None:
     model, other = tmp_path / "sd1.safetensors", tmp_path / "other.safetensors"

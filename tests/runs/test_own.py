@@ -234,6 +234,7 @@ def test_what_is_wrong_with_it_is_one_sentence_at_once(
     assert not (here / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "code", "said"),
     [

@@ -64,6 +64,7 @@ def test_a_run_goes_on_with_its_own_labels(recipe: Recipe, tmp_path: Path, caplo
     assert "2 labels have changed or gone); this run does not contain them." in err and "nothing to do" in err
 
 
+@pytest.mark.slow
 def test_what_a_run_cannot_go_on_without(recipe: Recipe, tmp_path: Path) -> None:
     list(islice(thumbtune.train(recipe, tmp_path / "run"), 1))
     other = tmp_path / "other"

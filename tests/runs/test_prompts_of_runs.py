@@ -209,6 +209,7 @@ def test_long_prompts_are_encoded_once_for_each_way_and_a_batch_hides_what_fills
                 torch.testing.assert_close(alone, answers[i : i + 1], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_generate_reads_prompts_as_it_is_told_and_a_run_as_it_was_trained(
     call: Call, tiny_pipeline: Pipeline, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_labels_taken_twice_at_one_step_are_one_round_of_all(
     finish(made, folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_a_guard_stopped_takes_labels_with_its_guards_off(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ def test_the_model_so_far_of_a_run_with_an_ema_has_its_average(
     assert images[0] == images[1]
 
 
+@pytest.mark.slow
 def test_the_model_so_far_of_a_damaged_checkpoint_is_refused(
     rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -215,6 +217,7 @@ def test_the_example_of_the_documentation_runs(
     assert story["rounds"] == [{"step": 2, "labels": 4}] and len(losses(tmp_path / "runs" / "first")) == 4
 
 
+@pytest.mark.slow
 def test_labels_that_are_gone_are_refused(rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     folder, made = tmp_path / "run", recipe(rate("likes", 0, 6))
     steps_of(made, folder, 1)

@@ -346,6 +346,7 @@ def test_a_policy_that_can_forget_is_stopped_before_it_does(
         assert told["best"] < told["step"] and liked[-1] < -0.1
 
 
+@pytest.mark.slow
 def test_dislikes_that_explode_while_likes_are_held_stop_the_training(
     make_plane: Callable[..., Any],
     make_batches: Callable[..., Any],
@@ -593,6 +594,7 @@ def test_a_dry_run_refuses_an_odd_batch_of_pairs_and_sees_that_an_even_one_does(
     assert plan(prepare(recipe(*HEALTHY["dpo"], likes=Path(odd.likes))))
 
 
+@pytest.mark.slow
 def test_blank_images_and_contradictions_are_noted_and_trained_on(
     recipe: Callable[..., Recipe], store: Make, tmp_path: Path
 ) -> None:

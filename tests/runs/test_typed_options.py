@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from thumbtune.runs.run import recipe_in
 
 
+@pytest.mark.slow
 def test_options_by_their_own_names_train(
     call: Any, likes: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:

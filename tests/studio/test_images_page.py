@@ -47,6 +47,7 @@ def kinds(folder: Path) -> Counter[str]:
         return Counter(kind for (kind,) in database.execute("SELECT kind FROM votes"))
 
 
+@pytest.mark.slow
 def test_the_page_stays_small_however_far_it_is_scrolled(page: Page) -> None:
     most = 0
     while page.value("document.getElementById('grid').lastChild.dataset.place") != str(IMAGES - 1):

@@ -107,6 +107,7 @@ def test_a_job_that_fails_tells_why(make: Make, program: str, sentence: str, cod
     assert (job.sentence or "").startswith(sentence)
 
 
+@pytest.mark.slow
 def test_one_job_runs_at_a_time_and_the_others_wait_in_order(make: Make) -> None:
     queue = make("import time; time.sleep(0.3)")
     numbers = [add(queue, name) for name in "abc"]

@@ -45,6 +45,7 @@ def give(page: Page, action: str, key: str) -> None:
     page.press(key)
 
 
+@pytest.mark.slow
 def test_a_key_that_was_changed_judges_and_the_one_of_before_does_not(studio: Studio, browser: Browser) -> None:
     page = settings(browser, studio)
     give(page, "like", "k")
@@ -66,6 +67,7 @@ def test_a_key_that_was_changed_judges_and_the_one_of_before_does_not(studio: St
     page.wait_for("document.getElementById('likes').textContent === '2'")
 
 
+@pytest.mark.slow
 def test_keys_of_the_wall_are_changed_too(studio: Studio, browser: Browser) -> None:
     page = settings(browser, studio)
     give(page, "wall-dislike", "x")
@@ -80,6 +82,7 @@ def test_keys_of_the_wall_are_changed_too(studio: Studio, browser: Browser) -> N
     assert page.value("document.querySelectorAll('.tile[data-kind=\"dislike\"]').length") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "key", "words"),
     [
@@ -103,6 +106,7 @@ def test_a_key_that_is_taken_is_refused_in_a_sentence(
     assert page.value("document.querySelectorAll('.changed').length") == 1
 
 
+@pytest.mark.slow
 def test_a_theme_is_kept_and_a_page_comes_in_it(studio: Studio, browser: Browser) -> None:
     page = settings(browser, studio)
     colour = "getComputedStyle(document.body).backgroundColor"

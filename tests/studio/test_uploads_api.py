@@ -144,6 +144,7 @@ def test_what_is_no_single_image_is_refused_and_nothing_is_stored(client_of: Cli
     assert site.store.counts().images == before and sorted(Path(site.likes, "images").rglob("*")) == files
 
 
+@pytest.mark.slow
 def test_a_text_that_unpacks_to_a_memory_is_refused(client_of: Clients, site: Site) -> None:
     made = client_of().post(UPLOADS, content=text_bomb(), headers=BYTES, params={"name": "a.png", "prompt": "a fox"})
     assert code(made) == (415, "upload-unreadable")

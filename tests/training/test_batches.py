@@ -97,6 +97,7 @@ def test_two_builds_of_the_same_batches_agree_and_another_seed_or_step_does_not(
     assert one.rows(3) != other.rows(3) or one.rows(4) != other.rows(4)
 
 
+@pytest.mark.slow
 def test_an_image_gets_the_same_noise_in_larger_batches_of_other_images(make_batches: Callable[..., Batches]) -> None:
     small = make_batches(Plane(), POINTS, LIKED, size=4)
     large = make_batches(Plane(), POINTS, LIKED, size=64)
@@ -123,6 +124,7 @@ def test_two_thumbs_of_the_same_image_in_a_step_get_different_noise(make_batches
     assert batch.noise.unique(dim=0).shape == batch.noise.shape
 
 
+@pytest.mark.slow
 def test_noise_is_normal_and_times_cover_the_schedule(make_batches: Callable[..., Batches]) -> None:
     batch = make_batches(Plane(), POINTS, LIKED, size=4000).batch(0)
     # four standard errors: 4 / sqrt(8000) = 0.045 of a mean, 4 * sqrt(2 / 8000) = 0.063 of a variance
@@ -206,6 +208,7 @@ def test_prompts_are_dropped_at_their_rate_and_then_empty(make_batches: Callable
     assert abs((lengths == 0).double().mean() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 2000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bias", "mean"), [(1.0, 0.5), (2.0, 2 / 3), (0.5, 1 / 3)])
 def test_a_bias_towards_noise_moves_the_mean_time_as_its_density_says(
     make_batches: Callable[..., Batches], bias: float, mean: float

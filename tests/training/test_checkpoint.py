@@ -117,6 +117,7 @@ def test_ten_steps_are_five_and_five_after_a_resume_on_the_plane(
     five_and_five_are_ten(plane_run, tmp_path, reference_point=reference_point)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prediction", "reference_point"), [("epsilon", "batch"), ("v_prediction", "running")])
 def test_ten_steps_are_five_and_five_after_a_resume_of_stable_diffusion(
     diffusion_run: Start, tmp_path: Path, prediction: str, reference_point: str
@@ -139,6 +140,7 @@ def test_ten_steps_are_five_and_five_with_beta_average_and_reference_on_the_plan
     five_and_five_are_ten(plane_run, tmp_path, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refresh", [0, 3])
 def test_ten_steps_are_five_and_five_with_beta_average_and_reference_of_stable_diffusion(
     diffusion_run: Start, tmp_path: Path, refresh: int
@@ -148,6 +150,7 @@ def test_ten_steps_are_five_and_five_with_beta_average_and_reference_of_stable_d
     assert (folder / "reference.safetensors").exists() == bool(refresh) and (folder / "average.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [4, 256])  # moments of 4096 numbers or more are in 8 bits
 def test_ten_steps_are_five_and_five_with_moments_in_8_bits(diffusion_run: Start, tmp_path: Path, rank: int) -> None:
     pytest.importorskip("bitsandbytes")
@@ -159,6 +162,7 @@ def test_ten_steps_are_five_and_five_with_moments_in_8_bits(diffusion_run: Start
     assert {int(value) for name, value in stored.items() if name.endswith(".step")} == {5}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_optimiser_gets_a_sentence_and_changes_nothing(
     diffusion_run: Start, tmp_path: Path
 ) -> None:
@@ -174,6 +178,7 @@ def test_a_checkpoint_of_another_optimiser_gets_a_sentence_and_changes_nothing(
         assert equal(trained(other), before) and other.step == 0
 
 
+@pytest.mark.slow
 def test_a_refreshed_reference_is_the_policy_of_that_moment(diffusion_run: Start) -> None:
     training, batches = diffusion_run(sync_reference_every=3)
     steps = run(training, batches, upto=3)

@@ -162,6 +162,7 @@ def test_the_error_of_a_row_is_the_mean_over_all_its_positions(
     torch.testing.assert_close(rows_of(alone.noise)[0], rows_of(batch.noise)[0], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_rows_of_other_numbers_of_frames_are_measured_apart(
     likes: Any, make_diffusion: Make, tmp_path: Path, perturb: Callable[..., None]
 ) -> None:

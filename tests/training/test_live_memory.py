@@ -82,6 +82,7 @@ def peaks(network: nn.Module, memory: LiveMemory, dtype: torch.dtype | None) -> 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_work_without_values_takes_the_bytes_of_real_work(checkpointing: bool, dtype: torch.dtype | None) -> None:

@@ -146,6 +146,7 @@ def test_both_of_a_pair_have_one_noise_and_a_number_each(make_batches: MakeBatch
         assert (batch.draw[::2] != batch.draw[1::2]).all()
 
 
+@pytest.mark.slow
 def test_the_reference_denoises_each_draw_once(start: Start) -> None:
     training, batches = start()
     losses(training, batches)
@@ -156,6 +157,7 @@ def test_the_reference_denoises_each_draw_once(start: Start) -> None:
     assert fresh.model.asked == 12 * new.size and len(fresh.reference_errors) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [KTO(beta=3.0), DPO(beta=3.0)], ids=["kto", "dpo"])
 def test_the_steps_are_those_of_a_reference_that_is_asked_each_time(
     make_plane: Any,

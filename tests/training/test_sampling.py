@@ -167,6 +167,7 @@ def test_a_half_broken_pair_is_left_out_as_a_whole(
     assert (broken - without).norm() / without.norm() < 1e-5
 
 
+@pytest.mark.slow
 def test_dpo_moves_the_liked_side_of_each_pair_ahead(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
 ) -> None:
@@ -208,6 +209,7 @@ def test_prefixes_go_before_the_prompts_of_good_and_bad_images(make_likes: Calla
         assert letter == ("\0" if gone else "g" if liked else "b")
 
 
+@pytest.mark.slow
 def test_a_grade_is_the_chance_of_the_prefix_of_good_images(make_likes: Callable[..., Any], tmp_path: Path) -> None:
     likes = make_likes([image_of_point(x, y) for x, y in POINTS], LIKED, PROMPTS)
     likes = likes.remove_columns("grade").add_column("grade", [0.75, None, *[None] * 7])

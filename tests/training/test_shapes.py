@@ -202,6 +202,7 @@ def test_two_shapes_of_a_pair_share_time_and_seed_of_the_noise(make_diffusion: M
 # --- training ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro", [1, 3, 8])
 @pytest.mark.parametrize(("kind", "paired"), [("epsilon", False), ("epsilon", True), ("xl-epsilon", False)])
 def test_the_gradient_is_that_of_images_handled_alone(
@@ -240,6 +241,7 @@ def weights(model: Any) -> Tensor:
     return torch.cat([weight.detach().flatten().clone() for _, weight in model.trainable()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [False, True])
 def test_a_resume_is_bit_for_bit_with_many_shapes(
     make_diffusion: Make, make_encoded: Make, make_training: Make, tmp_path: Path, paired: bool
@@ -269,6 +271,7 @@ class OutOfMemory(RuntimeError):
         super().__init__("CUDA out of memory")
 
 
+@pytest.mark.slow
 def test_parts_are_halved_from_the_largest_that_there_is(
     make_diffusion: Make, make_encoded: Make, make_training: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

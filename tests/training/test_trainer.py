@@ -146,6 +146,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_
         assert step.grad_norm == pytest.approx(expected.norm().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_mismatched_point_is_that_of_other_prompts_for_a_model_that_reads_them(
     make_diffusion: Callable[..., Any],
     make_likes: Callable[..., Any],
@@ -426,6 +427,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_and_the_optimiser_alon
 # --- the story ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("right", [True, False], ids=["the right half", "the left half"])
 def test_liking_one_half_of_the_plane_moves_new_samples_there(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, right: bool
@@ -485,6 +487,7 @@ class Small(Plane):
         return super().predict(noisy, *rest)
 
 
+@pytest.mark.slow
 def test_parts_become_smaller_until_memory_holds_them_and_no_step_is_lost(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
 ) -> None:
@@ -499,6 +502,7 @@ def test_parts_become_smaller_until_memory_holds_them_and_no_step_is_lost(
     assert torch.equal(*ends)
 
 
+@pytest.mark.slow
 def test_one_image_that_is_too_much_is_refused(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
 ) -> None:

@@ -65,6 +65,7 @@ PERCENT, SCALED = replace(COSINE, name="percent", output="percent"), replace(COS
 LINE = replace(COSINE, name="line", output="line", line=PublishedFile("line.pth", url="https://example.org"))
 
 
+@pytest.mark.slow
 def test_a_clip_gives_cosines_logits_and_lines(here: Path, images: list[Image.Image]) -> None:
     """Equal to `transformers`' own logits, which are scale times cosine."""
     from transformers import CLIPModel, CLIPTokenizer
@@ -87,6 +88,7 @@ def test_a_clip_gives_cosines_logits_and_lines(here: Path, images: list[Image.Im
     assert len(set(revisions[:3])) == 1 and revisions[3].startswith(revisions[0] + "+")
 
 
+@pytest.mark.slow
 def test_scorers_of_one_backbone_run_it_once(
     here: Path, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +108,7 @@ def test_scorers_of_one_backbone_run_it_once(
     assert len(runs) == 2 and texts == [2] and other[2] == pytest.approx(first[2][::-1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_images_are_scored_alike_alone_and_together(here: Path, images: list[Image.Image]) -> None:
     with load_scorers([COSINE, LINE], Locations(local=here, offline=True)) as scorers:
         for scorer in scorers:
@@ -186,6 +189,7 @@ def _with_defaults(real: Any, vision: dict[str, Any], text: dict[str, Any]) -> A
     return lambda self, kind: real(self, kind, vision, text)
 
 
+@pytest.mark.slow
 def test_a_reward_net_is_read_from_its_pickle_and_scores(
     here: Path, images: list[Image.Image], monkeypatch: Any
 ) -> None:
@@ -219,6 +223,7 @@ def test_weights_that_do_not_fit_are_named(here: Path, change: str, naming: str)
         pass
 
 
+@pytest.mark.slow
 def test_position_ids_of_older_files_are_left_out(here: Path) -> None:
     file = here / "tiny" / "clip" / "model.safetensors"
     save_file(load_file(file) | {"text_model.embeddings.position_ids": torch.arange(77)[None]}, file)
@@ -260,6 +265,7 @@ def test_prompts_are_cleaned_as_openclip_cleans_them() -> None:
     assert clean_prompt(" A  Cat\u2019s &amp;amp; \u201cdog\u201d\n") == 'a cat\'s & "dog"'
 
 
+@pytest.mark.slow
 def test_no_scorer_brings_torchvision_timm_or_open_clip(here: Path, images: list[Image.Image]) -> None:
     with load_scorers([COSINE], Locations(local=here, offline=True)) as (scorer,):
         scorer.score(images, PROMPTS)

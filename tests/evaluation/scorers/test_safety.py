@@ -86,6 +86,7 @@ def published(folder: Path, one: Any, nested: bool) -> Locations:
     return Locations(local=folder, offline=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("care", "nested"), [(False, False), (True, True)])
 @pytest.mark.filterwarnings("ignore:.*NSFW.*")
 def test_it_flags_what_diffusers_flags(tmp_path: Path, care: bool, nested: bool) -> None:
@@ -190,6 +191,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_after_the_block_no_scorer_holds_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever loads the next one still has the last one's scorers in hand."""
     nets: list[torch.nn.Module] = []

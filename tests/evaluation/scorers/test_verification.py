@@ -94,6 +94,7 @@ def test_scores_that_agree_are_told_one_by_one(call: Call, here: Path, published
         assert float(row[4]) == 0 and row[5] == "ok"
 
 
+@pytest.mark.slow
 def test_one_that_differs_is_named_and_the_exit_code_says_so(
     call: Call, here: Path, published: list[PublishedScore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_one_that_differs_is_named_and_the_exit_code_says_so(
     assert err.startswith("thumbtune: 1 of 2 scores differ ") and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_name_without_a_published_score_gets_a_sentence(
     call: Call, here: Path, published: list[PublishedScore]
 ) -> None:
@@ -153,6 +155,7 @@ def test_published_scores_are_of_scorers_that_exist_and_images_with_an_address()
     ] == [5.7546]
 
 
+@pytest.mark.slow
 def test_nothing_is_near_nan(here: Path, published: list[PublishedScore]) -> None:
     assert not ScoreCheck(published[0], float("nan")).agrees
     (one,) = check_scores([published[3]], Locations(local=here, offline=True))

@@ -141,3 +141,19 @@ def test_one_number_more_than_16_bits_hold_keeps_all_of_them(tmp_path: Path) -> 
     cache = Cache(tmp_path)
     cache.put("key", {"text": tensor})
     assert torch.equal(cache.get("key")["text"], tensor)
+
+
+def test_a_damaged_folder_that_cannot_be_written_gets_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path)
+    cache.put("key", {"a": torch.ones(3)})
+    record = record_of("key", tmp_path)
+    record.pack.write_bytes(b"")
+
+    def refuse(self: Packs, record: Record) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Packs, "remove", refuse)
+    with refused("file-unwritable", naming=record.pack.with_suffix(".index")):
+        cache.get("key")

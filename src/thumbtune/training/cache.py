@@ -55,7 +55,8 @@ class Cache:
 
         Raises:
             KeyError: the cache has none.
-            ThumbtuneError: they are damaged; they are removed, and the next `fill` makes them again.
+            ThumbtuneError: they are damaged; they are removed, and the next `fill` makes them again. Or they cannot be
+                removed.
         """
         record = self._packs.find(key)
         if record is None:  # another process may have made them
@@ -66,13 +67,19 @@ class Cache:
         try:
             stored = _tensors_of(key, self._packs.read(record))
         except (DamagedFile, OSError) as error:
-            self._packs.remove(record)
+            self._remove(record)
             raise ThumbtuneError(
                 f"{_named(record)} was damaged ({error}) and has been removed; run the same command again to make it "
                 "anew.",
                 code="cache-damaged",
             ) from error
         return {name: tensor.float() if tensor.dtype in IN_16_BITS else tensor for name, tensor in stored.items()}
+
+    def _remove(self, record: Record) -> None:
+        try:
+            self._packs.remove(record)
+        except OSError as error:
+            raise unwritable(record.pack.with_suffix(".index"), error) from error
 
     def fill(
         self,

@@ -221,6 +221,7 @@ def test_a_telephone_shows_the_pages_without_room_under_more(studio: Studio, bro
     page.click("#rail-rest a[href='/export']")
     page.wait_for("location.pathname === '/export' && Boolean(document.querySelector('#rail-more.holds'))")
     page.resize(1100, 760)
+    page.wait_for("getComputedStyle(document.getElementById('rail-more')).display === 'none'")
     assert page.value(words) == ["", *few[:-1], "Compare", "Blind", "Export", "Settings"]  # the brand first
     page.close()
 

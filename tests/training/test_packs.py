@@ -2,7 +2,9 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -125,3 +127,19 @@ def _ended(folder: Path, kept: dict[str, dict[str, torch.Tensor]]) -> str:
             assert not found.has(name) and not Cache(folder).has(name)  # so that it is made again
             ended = "damaged"
     return ended
+
+
+def test_entries_are_sorted_in_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "MOST_RECENT", 9)
+    sort_in, sorted_in = Packs._sort_in, []
+
+    def counted(self: Packs, entries: np.ndarray, *origins: Any) -> None:
+        sorted_in.append(len(entries))
+        sort_in(self, entries, *origins)
+
+    monkeypatch.setattr(Packs, "_sort_in", counted)
+    one = Packs(tmp_path)
+    for i in range(95):
+        one.append({f"key {i}": bytes([i])})
+    assert sorted_in == [10] * 9
+    assert contents(one, [f"key {i}" for i in range(95)]) == {f"key {i}": bytes([i]) for i in range(95)}

@@ -11,7 +11,7 @@ entry, is never read.
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class Packs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._own = _new_name()
-        self._names: list[str] = []
+        self._packs: list[Path] = []  # of the sorted entries
         self._read: dict[str, int] = {}  # how many entries of a pack were read
         self._recent: dict[bytes, Record] = {}
         self._entries = np.empty(0, dtype=ENTRY)  # sorted by their heads
@@ -53,28 +53,36 @@ class Packs:
     def refresh(self) -> None:
         """Read the entries that were written since, by whomever."""
         for index in sorted(self.folder.glob("*.index")):
-            before, now = self._read.get(index.stem, 0), index.stat().st_size // ENTRY.itemsize
-            if now > before:
-                self._take(index.stem, np.fromfile(index, ENTRY, now - before, offset=before * ENTRY.itemsize))
+            self._read_on(index)
 
-    def _take(self, name: str, entries: np.ndarray) -> None:
-        """Add the next entries of a pack."""
-        before = self._read.get(name, 0)
-        self._read[name] = before + len(entries)
-        if len(entries) + len(self._recent) > MOST_RECENT:
-            self._sort_in(name, before, entries)
+    def _read_on(self, index: Path) -> None:
+        """Read the entries that an index has got since."""
+        before, now = self._read.get(index.stem, 0), index.stat().st_size // ENTRY.itemsize
+        if now <= before:
             return
-        pack = self.folder / f"{name}.pack"
+        self._read[index.stem] = now
+        entries, pack = (
+            np.fromfile(index, ENTRY, now - before, offset=before * ENTRY.itemsize),
+            index.with_suffix(".pack"),
+        )
+        if len(entries) > MOST_RECENT:
+            self._sort_in(entries, [pack] * len(entries), range(before, now))
+            return
         for place, entry in enumerate(entries, before):
             if entry["length"]:
                 digest = int(entry["head"]).to_bytes(8, "big") + entry["rest"].tobytes()
                 self._recent[digest] = Record(pack, place, int(entry["start"]), int(entry["length"]))
+        if len(self._recent) > MOST_RECENT:
+            recent, self._recent = self._recent, {}
+            entries = [_entry(digest, record.start, record.length) for digest, record in recent.items()]
+            places = [record.entry for record in recent.values()]
+            self._sort_in(np.array(entries, dtype=ENTRY), [record.pack for record in recent.values()], places)
 
-    def _sort_in(self, name: str, before: int, entries: np.ndarray) -> None:
-        if name not in self._names:
-            self._names.append(name)
+    def _sort_in(self, entries: np.ndarray, packs: Sequence[Path], places: Sequence[int]) -> None:
+        self._packs += [pack for pack in dict.fromkeys(packs) if pack not in self._packs]
+        numbers = {pack: number for number, pack in enumerate(self._packs)}
         origin = np.empty(len(entries), dtype=FROM)
-        origin["pack"], origin["entry"] = self._names.index(name), np.arange(before, before + len(entries))
+        origin["pack"], origin["entry"] = [numbers[pack] for pack in packs], places
         together, origins = np.concatenate([self._entries, entries]), np.concatenate([self._from, origin])
         heads = together["head"].astype(np.uint64)
         order = np.argsort(heads, kind="stable")
@@ -90,8 +98,9 @@ class Packs:
         for at in range(first, stop):
             entry, origin = self._entries[at], self._from[at]
             if entry["length"] and entry["rest"].tobytes() == digest[8:]:
-                pack = self.folder / f"{self._names[origin['pack']]}.pack"
-                return Record(pack, int(origin["entry"]), int(entry["start"]), int(entry["length"]))
+                return Record(
+                    self._packs[origin["pack"]], int(origin["entry"]), int(entry["start"]), int(entry["length"])
+                )
         return None
 
     def read(self, record: Record) -> bytes:
@@ -126,10 +135,11 @@ class Packs:
             else:
                 pack.unlink(missing_ok=True)
             raise
-        with pack.with_suffix(".index").open("ab") as file:
+        index = pack.with_suffix(".index")
+        with index.open("ab") as file:
             file.write(b"\0" * (-file.tell() % ENTRY.itemsize))  # after a part of an entry, which a full disk left
             file.write(np.array(entries, dtype=ENTRY).tobytes())
-        self.refresh()
+        self._read_on(index)
 
     def remove(self, record: Record) -> None:
         """Remove the entry of a record, for this reader and all that come. Its bytes stay in the pack.
@@ -138,8 +148,8 @@ class Packs:
             OSError: the index cannot be written.
         """
         self._recent = {digest: one for digest, one in self._recent.items() if one != record}
-        if record.pack.stem in self._names:
-            mine = self._from["pack"] == self._names.index(record.pack.stem)
+        if record.pack in self._packs:
+            mine = self._from["pack"] == self._packs.index(record.pack)
             self._entries["length"][mine & (self._from["entry"] == record.entry)] = 0
         with record.pack.with_suffix(".index").open("r+b") as file:
             file.seek(record.entry * ENTRY.itemsize + LENGTH_AT)
@@ -159,10 +169,13 @@ def _written(pack: Path, records: Mapping[str, bytes]) -> list[tuple[int, bytes,
     entries = []
     with pack.open("ab") as file:
         for key, data in records.items():
-            digest = digest_of(key)
-            entries.append((int.from_bytes(digest[:8], "big"), digest[8:], file.tell(), len(data)))
+            entries.append(_entry(digest_of(key), file.tell(), len(data)))
             file.write(data)
     return entries
+
+
+def _entry(digest: bytes, start: int, length: int) -> tuple[int, bytes, int, int]:
+    return int.from_bytes(digest[:8], "big"), digest[8:], start, length
 
 
 def digest_of(key: str) -> bytes:

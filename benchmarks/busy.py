@@ -15,7 +15,6 @@ steps; once as the machine is, and once beside a loop that keeps one core busy. 
     x active          seconds as a multiple of those of "all, active" of the same turn, as the machine is and busy
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -184,10 +183,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Measure every way, print a table, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = machine.parser_of(__doc__, FILE)
     parser.add_argument("--turns", type=int, default=TURNS, help="turns as the machine is, and as many beside a loop")
     parser.add_argument("--part", type=int, default=1, help="do this part of the work: 8 for an eighth")
-    parser.add_argument("--out", type=Path, default=FILE, help="the file of the rows")
     asked = parser.parse_args()
     about = machine.about()
     rows = measure(asked.turns, asked.part)

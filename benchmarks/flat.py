@@ -15,7 +15,6 @@ It exits with 1 if a step costs more than 20 kB, or a handle stays. A training r
 is 1 to 2 kB for each.
 """
 
-import argparse
 import gc
 import json
 import os
@@ -121,10 +120,9 @@ def line_of(row: dict[str, Any]) -> str:
 
 def main() -> int:
     """Train, print and write the row; return 1 if something grows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = machine.parser_of(__doc__, FILE)
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of the training")
     parser.add_argument("--leak", type=int, default=0, help="kB to lose in each step; no row is written then")
-    parser.add_argument("--out", type=Path, default=FILE, help="the file of the row")
     asked = parser.parse_args()
     about = machine.about(threads=1)
     row = row_of(points_of(asked.steps, 1000 * asked.leak))

@@ -1,5 +1,6 @@
-"""What stands beside the rows of a benchmark: the machine, how busy it was, and the day."""
+"""What benchmarks share: their first options, and what stands beside their rows: the machine, its load, and the day."""
 
+import argparse
 import json
 import os
 import platform
@@ -7,6 +8,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+
+def parser_of(doc: str | None, file: Path) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark's options: its page, and where its rows go, by default into `file`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=file, help="the file of the rows")
+    return parser
+
+
+def threads_of_torch() -> int:
+    """Let torch work in as many threads as OMP_NUM_THREADS says, by default one; return their number."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return torch.get_num_threads()
 
 
 def about(threads: int | None = None) -> dict[str, Any]:

@@ -22,8 +22,6 @@ the process, on a GPU the clock after a synchronisation.
     of matmul   these over the part's time, as a share of the rate of large matrix products, measured before and after
 """
 
-import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -198,15 +196,13 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure, print a table, and write the rows; or write a trace."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = machine.parser_of(__doc__, FILE)
     parser.add_argument("--gpu", action="store_true", help="SD 1.5 and SDXL at their sizes")
     parser.add_argument("--tiny", action="store_true", help="with --gpu: small networks")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns that count")
     parser.add_argument("--trace", type=Path, help="write a trace of the first case into this file, and no rows")
-    parser.add_argument("--out", type=Path, default=FILE, help="the file of the rows")
     asked = parser.parse_args()
-    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    torch.set_num_threads(threads)
+    threads = machine.threads_of_torch()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     about, rows = machine.about(threads), []
     with tempfile.TemporaryDirectory() as place:

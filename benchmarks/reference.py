@@ -14,8 +14,6 @@
 Times are CPU times; every way takes its turn, and a ratio is the median over the turns.
 """
 
-import argparse
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -143,12 +141,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Measure the ways, print a table, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = machine.parser_of(__doc__, FILE)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns that count")
-    parser.add_argument("--out", type=Path, default=FILE, help="the file of the rows")
     asked = parser.parse_args()
-    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    torch.set_num_threads(threads)
+    threads = machine.threads_of_torch()
     about = machine.about(threads)
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Case(name="bundled"), Path(folder), asked.rounds)

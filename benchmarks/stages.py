@@ -19,7 +19,6 @@ and starts to count again before each stage (/proc/self/clear_refs).
     images/s   for each second of CPU time, on one thread; a step visits 16 images
 """
 
-import argparse
 import json
 import os
 import re
@@ -137,8 +136,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Measure the stages of both trainings, print a table, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=FILE, help="the file of the rows")
+    parser = machine.parser_of(__doc__, FILE)
     asked = parser.parse_args()
     about = machine.about(threads=1)
     rows = [row for weights in WEIGHTS for row in measure(weights)]

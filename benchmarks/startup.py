@@ -9,7 +9,6 @@
 prompts are to be encoded.
 """
 
-import argparse
 import os
 import random
 import re
@@ -138,9 +137,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Measure every command, print a table, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = machine.parser_of(__doc__, FILE)
     parser.add_argument("--turns", type=int, default=TURNS, help="runs of each command")
-    parser.add_argument("--out", type=Path, default=FILE, help="the file of the rows")
     asked = parser.parse_args()
     about, rows = machine.about(), []
     with tempfile.TemporaryDirectory() as place:

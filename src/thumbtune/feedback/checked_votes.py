@@ -1,5 +1,6 @@
 """Turn the row of a source into a vote, or refuse it: the checks of an import, which an event log makes too."""
 
+import operator
 from collections.abc import Callable
 
 from thumbtune.feedback.image_content import Content
@@ -15,12 +16,7 @@ NO_PROMPT = (
 )
 
 
-def called(image: Bytes) -> Content:
-    """Return what the function of an image reads."""
-    return image()
-
-
-def checked_vote(row: SourceRow, prompt: str, rater: str, read: Callable[[Bytes], Content] = called) -> NewVote:
+def checked_vote(row: SourceRow, prompt: str, rater: str, read: Callable[[Bytes], Content] = operator.call) -> NewVote:
     """Return the vote of a row with valid values; `read` gives the content of its image, the last thing that is read.
 
     Raises:

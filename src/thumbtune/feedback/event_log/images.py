@@ -33,16 +33,8 @@ from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
 WEB = ("http", "https")
-REMOTE = (
-    "s3",
-    "s3a",
-    "gs",
-    "gcs",
-    "hf",
-    "az",
-    "abfs",
-    "abfss",
-)  # others, as local:// and zip://, also open files of this machine
+# others, as local:// and zip://, also open files of this machine
+REMOTE = ("s3", "s3a", "gs", "gcs", "hf", "az", "abfs", "abfss")
 AT_ONCE = 512  # images that wait for the threads
 FOLDER = "_thumbtune_folder"
 KINDS = (("our_sha256", "VARCHAR"), ("our_address", "VARCHAR"), ("our_bad", "TINYINT"), ("our_why", "VARCHAR"))

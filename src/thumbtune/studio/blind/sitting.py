@@ -50,8 +50,7 @@ def answered(test: BlindTest, rater: str) -> set[str]:
 
 def sittings(test: BlindTest) -> list[tuple[str, int]]:
     """Return each rater who has answered, with the number of answers, in order of name."""
-    records = [content_of(file) for file in test.answers.glob("*.json")]
-    return sorted((record["rater"], len(record["answers"])) for record in records if record["answers"])
+    return sorted((record["rater"], len(record["answers"])) for record in _records(test) if record["answers"])
 
 
 def give(test: BlindTest, rater: str, events: Sequence[Given | TakenBack]) -> list[ThumbtuneError | None]:
@@ -108,9 +107,13 @@ def _arrival_time(test: BlindTest) -> str:
     now = datetime.fromisoformat(_now())
     if test.facts.stop == "all":  # the order counts for nothing
         return now.isoformat()
-    records = [content_of(file) for file in test.answers.glob("*.json")]
-    before = [datetime.fromisoformat(one["at"]) for record in records for one in record.get("arrivals", [])]
+    before = [datetime.fromisoformat(one["at"]) for record in _records(test) for one in record.get("arrivals", [])]
     return max([now, *(at + timedelta(microseconds=1) for at in before)]).isoformat()
+
+
+def _records(test: BlindTest) -> list[dict[str, Any]]:
+    """Return what the files of all raters hold."""
+    return [content_of(file) for file in test.answers.glob("*.json")]
 
 
 def content_of(file: Path) -> dict[str, Any]:

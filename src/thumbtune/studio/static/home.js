@@ -1,6 +1,7 @@
 // Home: four steps, with their state and what to do next.
 
 import { get } from "./api.js";
+import { number } from "./element.js";
 import { refresh } from "./shell.js";
 import "./home_demo.js";
 import "./home_doctor.js";
@@ -10,7 +11,7 @@ const GOAL = 50;
 let run = null; // the newest run with a result
 let policy = null; // {policy, likes, dislikes} of the chosen label policy, where several people rate
 let known = ""; // the counts that it was asked for
-const plural = (number, one) => `${number.toLocaleString("en-US")} ${number === 1 ? one : `${one}s`}`;
+const plural = (count, one) => `${number(count)} ${count === 1 ? one : `${one}s`}`;
 
 let placed = false;
 
@@ -27,11 +28,11 @@ document.addEventListener("counts", ({ detail }) => {
   const trained = policy ?? detail; // what training sees
   ask(`${likes} ${dislikes}`);
   at("state-images").textContent = images ? plural(images, "image") : "No images yet";
-  at("state-judge").textContent = images ? `${plural(likes, "like")}, ${plural(dislikes, "dislike")}, ${left.toLocaleString("en-US")} left` : "Nothing to judge yet";
+  at("state-judge").textContent = images ? `${plural(likes, "like")}, ${plural(dislikes, "dislike")}, ${number(left)} left` : "Nothing to judge yet";
   place(!images);
-  const missing = [[GOAL - trained.likes, "like"], [GOAL - trained.dislikes, "dislike"]].filter(([number]) => number > 0);
+  const missing = [[GOAL - trained.likes, "like"], [GOAL - trained.dislikes, "dislike"]].filter(([count]) => count > 0);
   const enough = !missing.length;
-  const togo = enough ? "Enough votes" : `${missing.map(([number, one]) => plural(number, one)).join(" and ")} to go`;
+  const togo = enough ? "Enough votes" : `${missing.map(([count, one]) => plural(count, one)).join(" and ")} to go`;
   const seen = policy ? ` (${policy.policy} of all raters: ${plural(policy.likes, "like")}, ${plural(policy.dislikes, "dislike")})` : "";
   at("state-train").textContent = run ? `${run.name} is trained` : `${togo}${seen}`;
   const next = !images ? "images" : run ? "compare" : enough ? "train" : left ? "judge" : "images";
@@ -63,5 +64,5 @@ get("runs").then((runs) => {
   refresh();
 }).catch(() => {});
 get("agreement").then(({ repeats, agreed }) => {
-  if (repeats) at("agreement").textContent = `You judged ${plural(repeats, "image")} again unannounced, ${agreed.toLocaleString("en-US")} of them alike.`;
+  if (repeats) at("agreement").textContent = `You judged ${plural(repeats, "image")} again unannounced, ${number(agreed)} of them alike.`;
 }).catch(() => {});

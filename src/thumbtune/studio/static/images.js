@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { Drawer } from "./drawer.js";
+import { number } from "./element.js";
 import { Grid } from "./grid.js";
 import { nudge, tell } from "./shell.js";
 import { setClock, undo, vote } from "./votes.js";
@@ -52,7 +53,7 @@ const countAll = async () => {
   at("total").textContent = "";
   try {
     const { total } = await get(`images/total?${new URLSearchParams(filters())}`);
-    at("total").textContent = `${total.toLocaleString("en-US")} ${total === 1 ? "image" : "images"}`;
+    at("total").textContent = `${number(total)} ${total === 1 ? "image" : "images"}`;
   } catch { /* the list tells */ }
 };
 
@@ -70,7 +71,7 @@ const restart = () => {
 const drawSelection = () => {
   const count = grid.selection.size;
   at("acts").hidden = !count;
-  at("selected").textContent = `${count.toLocaleString("en-US")} selected`;
+  at("selected").textContent = `${number(count)} selected`;
 };
 
 const judge = (kind) => {

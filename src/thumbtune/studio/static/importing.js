@@ -2,17 +2,17 @@
 
 import { get, post } from "./api.js";
 import { refresh, tell } from "./shell.js";
-import { say } from "./element.js";
+import { number, say } from "./element.js";
 
 const at = (id) => document.getElementById(id);
 const dialog = at("import");
 let folder = null;
 
-const row = (name, number) => {
+const row = (name, count) => {
   const line = document.createElement("tr");
   line.append(
     Object.assign(document.createElement("th"), { scope: "row", textContent: name }),
-    Object.assign(document.createElement("td"), { textContent: number.toLocaleString("en-US") }),
+    Object.assign(document.createElement("td"), { textContent: number(count) }),
   );
   return line;
 };
@@ -78,7 +78,7 @@ const run = async (isDry) => {
       at("import-go").focus();
     } else {
       dialog.close();
-      tell(`${report.new.toLocaleString("en-US")} imported.`);
+      tell(`${number(report.new)} imported.`);
       refresh();
       document.dispatchEvent(new CustomEvent("imported"));
     }

@@ -1,6 +1,7 @@
 // Judge: one image at a time. The vote names the image that is on the screen; a key before an image is there does nothing.
 
 import { Deck, load } from "./deck.js";
+import { number } from "./element.js";
 import { keyOf, onKeys, printKeys, tableOf } from "./keys.js";
 import { nudge, setSubject, tell } from "./shell.js";
 import { history, onHistory, setHistory, undo, vote } from "./votes.js";
@@ -251,9 +252,9 @@ stage.addEventListener("pointercancel", drop);
 document.addEventListener("counts", ({ detail }) => {
   const { likes, dislikes, images, left } = detail;
   if (left > 0 && deck.ended && !deck.first) deck.restart(deck.order); // images have come since
-  for (const [name, number] of [["goal-likes", likes], ["goal-dislikes", dislikes]]) {
-    at(name).value = Math.min(GOAL, number);
-    at(`${name}-text`).textContent = number;
+  for (const [name, count] of [["goal-likes", likes], ["goal-dislikes", dislikes]]) {
+    at(name).value = Math.min(GOAL, count);
+    at(`${name}-text`).textContent = count;
   }
   const both = likes + dislikes;
   const few = both >= HINT_AFTER && Math.min(likes, dislikes) < ONE_SIDED * both;
@@ -261,7 +262,7 @@ document.addEventListener("counts", ({ detail }) => {
   at("hint").textContent = few
     ? `Few ${name} so far: ${Math.min(likes, dislikes)} of ${both}. Training learns from both.`
     : both && Math.min(likes, dislikes) >= GOAL ? "Enough for a first training." : "";
-  setSubject(left > 0 ? `${left.toLocaleString("en-US")} left` : "");
+  setSubject(left > 0 ? `${number(left)} left` : "");
   at("end").dataset.images = images ? "some" : "none";
 });
 

@@ -4,7 +4,7 @@ import { get, onLink } from "./api.js";
 import { onRefused, onWaiting } from "./outbox.js";
 import "./rail.js";
 import "./votes.js"; // which sends what waits, on every page
-import { say } from "./element.js";
+import { number, say } from "./element.js";
 
 const at = (id) => document.getElementById(id);
 const EVERY_MS = 20_000;
@@ -14,8 +14,6 @@ let linked = true;
 let nudges = 0;
 let subject = ""; // what the page shows now, in the title of the browser
 const PAGE = document.title.split(" · ")[0]; // its name
-
-const number = (value) => value.toLocaleString("en-US");
 
 const drawTitle = () => {
   const jobs = counts?.jobs ? `${number(counts.jobs)} ${counts.jobs === 1 ? "job" : "jobs"}` : "";

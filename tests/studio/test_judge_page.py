@@ -16,12 +16,14 @@ from opened import signed_in
 from running import Studio, delayed
 from studio_store import fill
 
+from thumbtune.studio.client import StudioClient
+
 pytestmark = needs_chromium
 DELAYS = (0.1, 0.15)  # seconds each way
 ON_SCREEN = "document.getElementById('frame').dataset.image"
 READY = f"Boolean({ON_SCREEN})"
 SENT = "document.getElementById('link').dataset.state === 'on'"
-SEATS = 15
+SEATS = 16
 Opener = Callable[..., Page]
 LABELS = {"ArrowLeft": "dislike", "ArrowRight": "like"}
 
@@ -240,6 +242,17 @@ def test_the_wall(seat: Seat, judging: Opener) -> None:
     page.wait_for(f"{tiles}.length === 12 && {tiles}.every((one) => !one.dataset.kind)")
     kinds = Counter(kind for _, kind, *_ in seat.votes())
     assert kinds == {"like": 2, "dislike": 10, "skip": 1, "undo": 1}
+
+
+def test_a_vote_that_another_tab_sent_before_this_one_saw_it_wait_is_counted(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link)
+    page.wait_for(f"{SENT} && document.getElementById('likes').textContent === '0'")
+    page.value("Object.defineProperty(document, 'hidden', {get: () => true})")  # so that it does not ask by itself
+    image = int(page.value(ON_SCREEN))
+    StudioClient(seat.link).vote(image, "like")
+    entry = "`thumbtune:${document.body.dataset.store}:${document.body.dataset.rater}:vote:1`"
+    page.value(f"dispatchEvent(new StorageEvent('storage', {{key: {entry}, oldValue: '{{}}', newValue: null}})) && 1")
+    page.wait_for("document.getElementById('likes').textContent === '1'")
 
 
 def test_a_second_tab_shows_no_image_that_the_first_one_judged(seat: Seat, judging: Opener, browser: Browser) -> None:

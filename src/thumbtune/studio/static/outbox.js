@@ -13,7 +13,7 @@ const outboxes = new Set();
 const listeners = { waiting: new Set(), refused: new Set() };
 const memory = new Map(); // for browsers that store nothing
 
-// Hear how many entries wait, or of one that was refused.
+// Hear how many entries wait and whether another tab has just sent one, or of one that was refused.
 export const onWaiting = (hear) => listeners.waiting.add(hear);
 export const onRefused = (hear) => listeners.refused.add(hear);
 
@@ -42,9 +42,9 @@ export const forget = (key) => {
 // Return whether something would be lost if this page were closed now.
 export const isVolatile = () => memory.size > 0;
 
-const tellWaiting = () => {
+const tellWaiting = (isSentElsewhere = false) => {
   const count = [...outboxes].reduce((sum, outbox) => sum + outbox.keys().length, 0);
-  for (const hear of listeners.waiting) hear(count);
+  for (const hear of listeners.waiting) hear(count, isSentElsewhere);
 };
 
 // Entries of one name, such as votes. `request(entries)` returns the path and the body that send them.
@@ -58,7 +58,7 @@ export class Outbox {
     this.failures = 0;
     this.timer = 0;
     outboxes.add(this);
-    window.addEventListener("storage", (event) => { if (event.key?.startsWith(this.queue)) tellWaiting(); });
+    window.addEventListener("storage", (event) => { if (event.key?.startsWith(this.queue)) tellWaiting(event.newValue === null); });
     window.addEventListener("online", () => { this.failures = 0; this.send(); });
     queueMicrotask(() => { tellWaiting(); this.send(); });
   }

@@ -63,8 +63,8 @@ export const nudge = (changes) => {
   drawCounts();
 };
 
-onWaiting((votes) => {
-  const sent = waiting && !votes;
+onWaiting((votes, isSentElsewhere) => {
+  const sent = (waiting || isSentElsewhere) && !votes; // another tab's vote may be gone before this one sees it wait
   waiting = votes;
   drawLink();
   if (sent) refresh();

@@ -8,7 +8,8 @@ steps; once as the machine is, and once beside a loop that keeps one core busy. 
 
     1 thread     one thread
     all, active  a thread for each core, which spins while it waits for the others: what OpenMP does by itself
-    all, passive the same, but threads sleep while they wait (OMP_WAIT_POLICY=PASSIVE)
+    all, patient the same, but a thread that has spun for some 0.1 ms sleeps: what commands do on up to four cores
+    all, passive the same, but threads sleep at once (OMP_WAIT_POLICY=PASSIVE)
 
     as it is, busy    seconds by the clock, medians of the turns
     speed left        of the speed as the machine is, what is left beside the loop: median of the ratios of each turn
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from thumbtune.cli import SPIN, SPINS
 
 FILE = Path(__file__).with_suffix(".json")
 TURNS = 3
@@ -37,6 +39,7 @@ ACTIVE = "all, active"
 WAYS: Mapping[str, Mapping[str, str]] = {
     "1 thread": {"OMP_NUM_THREADS": "1"},
     ACTIVE: {"OMP_NUM_THREADS": str(CORES)},
+    "all, patient": {"OMP_NUM_THREADS": str(CORES), SPIN: SPINS},
     "all, passive": {"OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"},
 }
 WORKS = ("generate", "train")

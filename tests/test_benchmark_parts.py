@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import busy, flat, machine, parts, reference, stages, startup, steps
+from benchmarks import busy, feedback_scale, flat, machine, parts, reference, stages, startup, steps
 from benchmarks.models import SD1, TINY_SIZE, write_model, write_weights
 from thumbtune.training import trainer
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
-@pytest.mark.parametrize("benchmark", [parts, reference, stages, startup], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("benchmark", [parts, reference, stages, startup, busy], ids=lambda module: module.__name__)
 def test_the_page_has_the_table_of_the_rows(benchmark: object) -> None:
     assert benchmark.table(machine.rows_in(benchmark.FILE)) in PAGE.read_text()  # type: ignore[attr-defined]
 
@@ -21,6 +21,14 @@ def test_the_page_has_the_table_of_the_rows(benchmark: object) -> None:
 def test_the_page_has_the_line_of_a_long_training() -> None:
     (row,) = machine.rows_in(flat.FILE)
     assert flat.line_of(row) in PAGE.read_text() and flat.is_flat(row)
+
+
+def test_the_page_has_the_event_logs_of_the_rows() -> None:
+    logs = [row for row in json.loads(feedback_scale.FILE.read_text())["results"] if row["step"] == "log"]
+    assert [row["events"] for row in logs] == [10**6, 10**7, 3 * 10**7, 10**8]
+    for row in logs:
+        cells = f"| {row['events']:,} | {row['seconds']:.1f} | {row['cpu_seconds']:.1f} | {row['memory_mb']:,} MB |"
+        assert cells in PAGE.read_text()
 
 
 def test_a_leak_is_found_in_noise_and_so_is_a_handle() -> None:

@@ -281,9 +281,9 @@ def test_what_the_docs_say_of_few_labels_is_on_the_page_of_its_rows() -> None:
     assert "-0.112 (-0.268 to 0.044)" in page and page.count("**holds**") == 2
 
 
-def _is_share_of(cell: str, page: str, beginning: str) -> bool:
+def _is_share_of(cell: str, page: str, beginning: str, seeds: int = 5) -> bool:
     """Return whether a cell of the docs has the share of a page's row and its interval, to two digits."""
-    row = re.search(rf"^\| {beginning} \| 5 \| 0 \| (\S+) \((\S+) to (\S+)\)", page, flags=re.M)
+    row = re.search(rf"^\| {beginning} \| {seeds} \| 0 \| (\S+) \((\S+) to (\S+)\)", page, flags=re.M)
     told = re.fullmatch(r"(\S+) \((\S+) to (\S+)\)", cell)
     assert row and told, (cell, beginning)
     return all(
@@ -335,3 +335,18 @@ def test_what_the_docs_say_of_noise_draws_is_on_the_page_of_its_rows() -> None:
             claim = page.split(f"**{name} draw")[1].split("\n\n", maxsplit=1)[0]
             assert f"share of the headroom {against.strip()}, faithfulness {faithful.strip()}, wins" in claim
     assert page.count("→ **cannot be told**") == 4
+
+
+def test_what_the_docs_say_of_two_people_is_on_the_page_of_its_rows() -> None:
+    page = (DOCS / "raters-soft-3d.md").read_text()
+    section = (DOCS / "grounds.md").read_text().split("## Two people of opposite tastes")[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| (?:one LoRA, `)?([\w -]+)`? \| (.+\)) \| (.+) \| (.+) \|$", section, flags=re.M)
+    names = {"majority": "majority", "per-vote": "per-vote", "a LoRA for each person": "one each"}
+    assert [name for name, *_ in rows] == list(names)
+    for name, both, first, second in rows:
+        assert _is_share_of(both, page, names[name], seeds=8)
+        assert f"| {names[name]} | {first} | {second} |" in page.split("## Each person")[1]
+    better, unsure = (page.split(f"**one each is better than {other}**")[1] for other in ("majority", "per-vote"))
+    assert better.startswith(" → **holds**") and "log-odds +0.81 (+0.34 to +1.28)" in better.split("\n\n")[0]
+    assert unsure.startswith(" → **cannot be told**") and "log-odds +0.33 (-0.05 to +0.72)" in unsure.split("\n\n")[0]
+    assert "F(2, 14) = 7.4, p = 0.006" in section

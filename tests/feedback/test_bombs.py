@@ -50,6 +50,7 @@ def assert_quick(do: Callable[[], object]) -> None:
     assert time.process_time() - begun < SECONDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
 @pytest.mark.parametrize("name", BLANK_LINES)
 def test_blank_lines_without_end_are_refused(

@@ -92,6 +92,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], str, float, int, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_transformer_has_the_known_size_and_layers(name: str) -> None:
     family_name, options, targets, billions, layers, millions = PUBLISHED[name]

@@ -129,6 +129,7 @@ def test_a_vae_of_another_family_is_refused_where_the_model_has_none(tiny_pipeli
             load(base, options=ModelOptions(vae=of_xl))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("base", "given", "fits"),
     [

@@ -86,6 +86,7 @@ def equal(one: Path, other: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 def test_a_data_set_and_a_pipeline_train_what_a_store_and_a_name_train(
     base: Path, dataset: Any, likes: Path, tmp_path: Path
 ) -> None:

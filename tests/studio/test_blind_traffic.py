@@ -152,6 +152,7 @@ def nearest_guesses(table: Array, arms: Array) -> int:
     return int((arms[:half][far.argmin(1)] == arms[half:]).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", [ridge_guesses, nearest_guesses])
 def test_a_classifier_on_the_traffic_is_at_chance(
     traffic: list[Seen], classifier: Callable[[Array, Array], int]

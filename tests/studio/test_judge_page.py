@@ -226,6 +226,7 @@ def test_a_swipe_votes_on_a_telephone(seat: Seat, judging: Opener) -> None:
     assert_stored(seat, seen)
 
 
+@pytest.mark.slow
 def test_the_wall(seat: Seat, judging: Opener) -> None:
     tiles = "[...document.querySelectorAll('.tile')]"
     page = judging(seat.link)

@@ -78,3 +78,32 @@ def test_a_report_is_served_by_the_name_of_its_run(browser: Browser, studio: Stu
     told = f"fetch({link}.href).then((one) => one.text().then((text) => one.headers.get('content-disposition') + text))"
     assert page.value(told) == 'attachment; filename="first-report.html"<p>report'
     assert page.value("fetch('/api/v1/runs/second/report').then((one) => one.status)") == 404
+
+
+def test_a_page_that_asks_late_gets_the_counts_that_are_there(browser: Browser, studio: Studio) -> None:
+    """The counts may come before the modules of a page; it must not wait 20 s for the next ones."""
+    page = signed_in(browser, studio.links[0], "/")
+    page.wait_for("document.getElementById('likes').textContent === '2'")
+    late = "import('/static/shell.js').then(({ onCounts }) => { let seen = 0; onCounts(() => seen++); return seen; })"
+    assert page.value(late) == 1
+    assert page.value("document.getElementById('state-images').textContent") == "4 images"
+    assert page.value("document.querySelectorAll('.next').length") == 1
+
+
+@pytest.mark.parametrize("width", [390, 1100])
+def test_a_long_prompt_is_shown_from_its_beginning_and_can_be_scrolled(
+    browser: Browser, studio: Studio, width: int
+) -> None:
+    page = signed_in(browser, studio.links[0], "/judge", width)
+    page.wait_for("Boolean(document.getElementById('prompt').textContent)")
+    above = """((text) => {
+        const prompt = document.getElementById('prompt');
+        prompt.textContent = text;
+        const letters = document.createRange();
+        letters.selectNodeContents(prompt);
+        const [first] = letters.getClientRects();
+        const scrolls = prompt.scrollHeight > prompt.clientHeight;
+        return [scrolls, Math.round(Math.max(0, prompt.getBoundingClientRect().top - first.top))];
+    })"""
+    assert page.value(f"{above}('a red apple')") == [False, 0]
+    assert page.value(f"{above}('an old fisherman mending a net '.repeat(60))") == [True, 0]

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { number } from "./element.js";
-import { refresh } from "./shell.js";
+import { onCounts, refresh } from "./shell.js";
 import "./home_demo.js";
 import "./home_doctor.js";
 
@@ -23,9 +23,9 @@ const place = (isNew) => {
   if (isNew) document.querySelector(".steps").before(at("beside"));
 };
 
-document.addEventListener("counts", ({ detail }) => {
-  const { images, likes, dislikes, left } = detail;
-  const trained = policy ?? detail; // what training sees
+const draw = (counts) => {
+  const { images, likes, dislikes, left } = counts;
+  const trained = policy ?? counts; // what training sees
   ask(`${likes} ${dislikes}`);
   at("state-images").textContent = images ? plural(images, "image") : "No images yet";
   at("state-judge").textContent = images ? `${plural(likes, "like")}, ${plural(dislikes, "dislike")}, ${number(left)} left` : "Nothing to judge yet";
@@ -40,7 +40,7 @@ document.addEventListener("counts", ({ detail }) => {
     at(`step-${name}`).classList.toggle("next", name === next);
     at(`step-${name}`).querySelector(".button")?.classList.toggle("main", name === next);
   }
-});
+};
 
 // Ask for what training sees of all raters' votes, when they have changed.
 const ask = async (counts) => {
@@ -66,3 +66,4 @@ get("runs").then((runs) => {
 get("agreement").then(({ repeats, agreed }) => {
   if (repeats) at("agreement").textContent = `You judged ${plural(repeats, "image")} again unannounced, ${number(agreed)} of them alike.`;
 }).catch(() => {});
+onCounts(draw);

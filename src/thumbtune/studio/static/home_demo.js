@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { copy, make, say } from "./element.js";
 import { JobList } from "./job_list.js";
+import { onCounts } from "./shell.js";
 
 const at = (id) => document.getElementById(id);
 const DEMO = /^demo(-\d+)?$/;
@@ -28,5 +29,5 @@ at("demo-start").addEventListener("click", async () => {
   at("demo-start").disabled = false;
 });
 at("demo-copy").addEventListener("click", () => ask(async () => copy((await post("jobs/demo/check")).command, at("demo-copy"))));
-document.addEventListener("counts", ({ detail }) => at("demo-start").classList.toggle("main", !detail.images));
+onCounts(({ images }) => at("demo-start").classList.toggle("main", !images));
 list.look();

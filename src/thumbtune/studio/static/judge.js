@@ -3,7 +3,7 @@
 import { Deck, load } from "./deck.js";
 import { number } from "./element.js";
 import { keyOf, onKeys, printKeys, tableOf } from "./keys.js";
-import { nudge, setSubject, tell } from "./shell.js";
+import { nudge, onCounts, setSubject, tell } from "./shell.js";
 import { history, onHistory, setHistory, undo, vote } from "./votes.js";
 import { Wall } from "./wall.js";
 
@@ -54,6 +54,7 @@ function draw() {
     at("frame").replaceChildren(card.element);
     at("frame").dataset.image = card.item.id;
     at("prompt").textContent = card.item.prompt;
+    at("prompt").scrollTop = 0;
     at("stage").scrollTo(0, 0);
     reasons.clear();
   }
@@ -249,8 +250,7 @@ const drop = (event) => {
 stage.addEventListener("pointerup", drop);
 stage.addEventListener("pointercancel", drop);
 
-document.addEventListener("counts", ({ detail }) => {
-  const { likes, dislikes, images, left } = detail;
+onCounts(({ likes, dislikes, images, left }) => {
   if (left > 0 && deck.ended && !deck.first) deck.restart(deck.order); // images have come since
   for (const [name, count] of [["goal-likes", likes], ["goal-dislikes", dislikes]]) {
     at(name).value = Math.min(GOAL, count);

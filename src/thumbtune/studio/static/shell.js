@@ -35,6 +35,13 @@ const drawCounts = () => {
   document.dispatchEvent(new CustomEvent("counts", { detail: counts }));
 };
 
+// Call with the counts whenever they change, and at once with those that are there: they may have come before a page's
+// own modules were loaded.
+export const onCounts = (listener) => {
+  document.addEventListener("counts", ({ detail }) => listener(detail));
+  if (counts) listener(counts);
+};
+
 const drawLink = () => {
   drawTitle();
   at("link").dataset.state = linked ? (waiting ? "sending" : "on") : "off";

@@ -170,6 +170,25 @@ def test_votes_outlive_a_killed_studio_and_a_reload(seat: Seat, judging: Opener)
     assert_stored(seat, seen)
 
 
+def test_offline_no_image_is_left_out_and_one_line_tells(seat: Seat, judging: Opener) -> None:
+    page = judging(seat.link)
+    page.resize(390, 844)
+    seat.studio.kill()
+    seen = rate(page, 6, 0.1)  # 32 are decoded ahead, and each vote asks for one more
+    page.wait_for("document.getElementById('link-text').textContent.includes('kept here')")
+    time.sleep(0.5)
+    assert page.value("document.getElementById('toasts').textContent") == ""
+    below = "document.getElementById('{}').getBoundingClientRect().{}"
+    line, tools = below.format("link-text", "top"), below.format("mode-wall", "bottom")
+    assert page.value(f"{line} >= {tools} && {below.format('prompt', 'top')} >= {below.format('link-text', 'bottom')}")
+    assert page.value("document.getElementById('link-text').scrollWidth") <= 390
+    seat.studio.start()
+    page.wait_for(SENT)
+    seen += rate(page, 34, 0.1)  # those that could not be asked for are among them
+    page.wait_for(SENT)
+    assert_stored(seat, seen)
+
+
 def test_undo_works_across_a_reload(seat: Seat, judging: Opener) -> None:
     page = judging(seat.link)
     (first, _), (second, _) = rate(page, 2, 0.2)

@@ -8,6 +8,7 @@ const DEPTH = 32; // images that are decoded ahead, five at least
 const LEAST = 5;
 const PIXELS = 48e6; // that the decoded ones may have; 4 bytes each
 const AT_ONCE = 6;
+const AGAIN_MS = 2000; // after which an unreachable studio is asked again
 
 const ENLARGED = 8; // times at most: the pixels of a small image would hide what it shows
 
@@ -36,6 +37,10 @@ export const load = (item) => {
   return { element: sized(image, item), done: image.decode().then(() => true, () => false) };
 };
 
+// Return whether the studio answers at all: of an image that is damaged or gone it says so, and a proxy answers for it.
+const isReachable = (address) =>
+  fetch(address, { method: "HEAD", cache: "no-store" }).then(({ status }) => status < 502 || status > 504, () => false);
+
 export class Deck {
   constructor(changed, failed) {
     this.cards = []; // {item, element, ready}
@@ -45,6 +50,7 @@ export class Deck {
     this.begun = 0; // counts the orders, since an answer may come after its order was left
     this.fetching = null;
     this.loading = 0;
+    this.waits = false; // until the studio can be reached again
     this.changed = changed;
     this.failed = failed;
     this.judged = new Set([...history().map((entry) => entry.item.id), ...waiting().map((entry) => entry.image)]);
@@ -67,7 +73,7 @@ export class Deck {
     try {
       answer = await get(`queue?${query}`);
     } catch {
-      setTimeout(() => this.fill(), 2000);
+      setTimeout(() => this.fill(), AGAIN_MS);
       return;
     }
     setClock(answer.now);
@@ -92,6 +98,7 @@ export class Deck {
 
   // Decode the images ahead, the nearest first.
   prefetch() {
+    if (this.waits) return;
     let pixels = 0;
     const depth = this.cards.findIndex((card, place) => {
       pixels += card.item.width * card.item.height;
@@ -109,14 +116,29 @@ export class Deck {
     const { element, done } = load(card.item);
     card.element = element;
     const good = await done;
+    const isOffline = !good && !(await isReachable(card.item.view));
     this.loading--;
     if (good) card.ready = true;
-    else {
+    else if (isOffline) {
+      card.element = null;
+      this.wait();
+      return;
+    } else {
       this.cards = this.cards.filter((one) => one !== card);
       this.failed(card.item);
     }
     this.prefetch();
     this.changed();
+  }
+
+  // Offline: keep the cards, and decode them again later.
+  wait() {
+    if (this.waits) return;
+    this.waits = true;
+    setTimeout(() => {
+      this.waits = false;
+      this.prefetch();
+    }, AGAIN_MS);
   }
 
   // Take cards that were judged away.

@@ -239,6 +239,14 @@ def test_nothing_of_the_key_leaves_the_studio_before_the_end(site: Site, client_
     assert client_of().get(f"/api/v1/blind/{test_id}/result/json").status_code == 409
 
 
+def test_answers_of_another_rater_of_this_browser_are_kept_back(site: Site, client_of: Clients, test_id: str) -> None:
+    body = {"answers": [answer(next_of(client_of("ben"), test_id, 1)[0]["id"])], "rater": "ann"}
+    told = client_of("ben").post(f"/api/v1/blind/{test_id}/answers", json=body)
+    assert (told.status_code, told.json()["error"]["code"]) == (409, "studio-other-rater")
+    assert not list(find_test(site.folder, test_id).answers.iterdir())
+    assert client_of("ben").post(f"/api/v1/blind/{test_id}/answers", json=body | {"rater": "ben"}).status_code == 200
+
+
 def test_an_ended_test_takes_no_answers_and_shows_no_images(site: Site, client_of: Clients, test_id: str) -> None:
     client, (trial,) = client_of(), next_of(client_of(), test_id, 1)
     early = client.post(f"/api/v1/blind/{test_id}/end", json={})

@@ -23,7 +23,7 @@ DELAYS = (0.1, 0.15)  # seconds each way
 ON_SCREEN = "document.getElementById('frame').dataset.image"
 READY = f"Boolean({ON_SCREEN})"
 SENT = "document.getElementById('link').dataset.state === 'on'"
-SEATS = 16
+SEATS = 20
 Opener = Callable[..., Page]
 LABELS = {"ArrowLeft": "dislike", "ArrowRight": "like"}
 
@@ -287,6 +287,25 @@ def test_a_second_tab_shows_no_image_that_the_first_one_judged(seat: Seat, judgi
     assert other.value("document.getElementById('earlier').textContent").startswith("Disliked before")
     assert other.complaints == []
     other.close()
+
+
+@pytest.mark.slow
+def test_a_tab_keeps_its_votes_when_another_link_is_opened(
+    seats: Iterator[Seat], judging: Opener, browser: Browser
+) -> None:
+    seat, other = next(seats), next(seats)
+    page = judging(seat.link)
+    judging(other.link)
+    image = int(page.value(ON_SCREEN))
+    browser.call("Page.bringToFront", page.session)
+    page.press("ArrowRight")
+    told = f"document.getElementById('toasts').textContent.includes('signed in as {other.rater} now')"
+    page.wait_for(told)
+    assert page.value("document.getElementById('link-text').textContent") == "Sending 1 vote"
+    assert seat.votes() == other.votes() == []
+    again = judging(seat.link)  # its own page sends what waits
+    again.wait_for(SENT)
+    assert (seat.votes(), other.votes()) == ([(image, "like", None, None)], [])
 
 
 def test_a_wall_takes_over_the_verdicts_of_another_tab(seat: Seat, judging: Opener, browser: Browser) -> None:

@@ -54,7 +54,14 @@ def test_raters_vote_in_their_own_name_alone(client_of: Clients, site: Site) -> 
     assert [result["code"] for result in send(ben, {"undoes": one["id"]})] == ["vote-of-another-rater"]
     assert ben.post(f"/api/v1/votes/{one['id']}/undo", json={}).status_code == 403
     assert {(record.rater, record.kind) for record in history(site.store, 1)} == {("ann", "like"), ("ben", "dislike")}
-    assert ben.post("/api/v1/votes", json={"votes": [vote(2)], "rater": "ann"}).status_code == 422
+
+
+def test_votes_of_another_rater_of_this_browser_are_kept_back(client_of: Clients, site: Site) -> None:
+    answer = client_of("ben").post("/api/v1/votes", json={"votes": [vote(2)], "rater": "ann"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "studio-other-rater")
+    assert "signed in as ben now" in answer.json()["error"]["message"] and site.store.counts().votes == 0
+    send(client_of("ben"), vote(2), rater="ben")
+    assert [(record.rater, record.kind) for record in history(site.store, 2)] == [("ben", "like")]
 
 
 def test_votes_for_another_store_are_kept_back(client_of: Clients, site: Site) -> None:

@@ -44,6 +44,7 @@ STATUS_OF = {
     "vote-of-another-rater": 403,
     "vote-id-taken": 409,
     "studio-other-store": 409,
+    "studio-other-rater": 409,
     "studio-no-rater": 404,
     "studio-rater-twice": 409,
     "studio-named-rater": 409,

@@ -30,6 +30,7 @@ from thumbtune.studio.blind.sources import sources_of
 from thumbtune.studio.blind.tickets import PLACES, Ticket
 from thumbtune.studio.folders import folder_with
 from thumbtune.studio.people import Anybody, Owner, Studio
+from thumbtune.studio.sender import check_sender
 from thumbtune.studio.site import Site
 
 router = APIRouter(tags=["blind"])
@@ -128,11 +129,12 @@ class UndoBody(BaseModel):
 
 
 class Answers(BaseModel):
-    """Answers and undos, oldest first. `store` is the mark of the store that they are for, from `me`."""
+    """Answers and undos, oldest first. `store` and `rater` say for which store and from whom, as `me` tells."""
 
     model_config = ConfigDict(extra="forbid")
 
     store: str | None = Field(default=None, max_length=100)
+    rater: str | None = Field(default=None, max_length=100)
     answers: list[AnswerBody | UndoBody] = Field(min_length=1, max_length=MAX_ANSWERS)
 
 
@@ -234,11 +236,7 @@ def trial(site: Studio, person: Anybody, test: TestId, trial: TrialId) -> TrialV
 @router.post("/blind/{test}/answers")
 def answers(site: Studio, person: Anybody, test: TestId, body: Answers) -> AnswerResults:
     """Store answers and undos: each once, however often it is sent."""
-    if body.store not in (None, site.mark):
-        raise ThumbtuneError(
-            "These answers are for another store; start the studio on that one, and they will be sent.",
-            code="studio-other-store",
-        )
+    check_sender(site, person, store=body.store, rater=body.rater)
     events = [_event(one) for one in body.answers]
     found = find_test(site.folder, test)
     wrong = give(found, person.rater, events)

@@ -10,12 +10,15 @@ const PATIENCE_MS = 20_000; // with one answer; a lost one is asked for again
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 const outboxes = new Set();
-const listeners = { waiting: new Set(), refused: new Set() };
+const OTHER_RATER = "studio-other-rater"; // another link was opened in this browser since
+const listeners = { waiting: new Set(), refused: new Set(), held: new Set() };
 const memory = new Map(); // for browsers that store nothing
 
-// Hear how many entries wait and whether another tab has just sent one, or of one that was refused.
+// Hear how many entries wait and whether another tab has just sent one, of one that was refused, or why all are held
+// back until they may be sent.
 export const onWaiting = (hear) => listeners.waiting.add(hear);
 export const onRefused = (hear) => listeners.refused.add(hear);
+export const onHeld = (hear) => listeners.held.add(hear);
 
 // Return a random UUID; crypto.randomUUID exists only on this machine or behind TLS.
 export const uuid = () => {
@@ -131,7 +134,11 @@ export class Outbox {
     this.sending = this.alone(() => this.sendAll());
     try {
       await this.sending;
-    } catch {
+    } catch (error) {
+      if (error.code === OTHER_RATER) {
+        for (const hear of listeners.held) hear(error.message);
+        return undefined; // they stay here for their rater's next page
+      }
       this.timer = setTimeout(() => this.send(), RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)]);
     } finally {
       this.sending = null;

@@ -9,7 +9,7 @@ const KEPT = 60; // judged images that can be looked back at
 
 let offset = 0; // of the studio's clock to this one, in ms
 
-const outbox = new Outbox("vote", (entries) => ["votes", { store: person.store, votes: entries }]);
+const outbox = new Outbox("vote", (entries) => ["votes", { store: person.store, rater: person.rater, votes: entries }]);
 
 // Take over the studio's clock, which orders the votes of several browsers.
 export const setClock = (now) => { offset = Date.parse(now) - Date.now(); };

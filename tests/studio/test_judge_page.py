@@ -4,6 +4,7 @@ import json
 import random
 import sqlite3
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -185,6 +186,31 @@ def test_undo_works_across_a_reload(seat: Seat, judging: Opener) -> None:
     assert page.value("document.getElementById('likes').textContent") == "1"
     rows = seat.votes()
     assert [(image, kind) for image, kind, *_ in rows[2:]] == [(second, "undo"), (first, "undo"), (first, "like")]
+
+
+def test_a_repeat_that_is_taken_back_or_looked_back_at_stays_a_repeat(seat: Seat, judging: Opener) -> None:
+    client = StudioClient(seat.link)
+    seen = [image["id"] for image in client.queue(limit=60) if not image.get("vote")][:45]
+    client.votes([{"id": str(uuid.uuid4()), "image": image, "kind": "like"} for image in seen])
+    page = judging(seat.link)
+    told = "document.getElementById('likes').textContent + ' ' + document.getElementById('dislikes').textContent"
+    for _ in range(150):  # one in twenty is a repeat
+        image = int(page.wait_for(f"!{READY} ? null : {ON_SCREEN}"))
+        if image in seen:
+            break
+        page.press(" ")
+        page.wait_for(f"{READY} && {ON_SCREEN} !== '{image}'")
+    page.wait_for(f"{SENT} && ({told}) === '45 0'")
+    for key in ("ArrowLeft", "u", "ArrowLeft", "ArrowUp", "ArrowRight"):
+        page.wait_for(READY)
+        page.press(key)
+        if key in ("u", "ArrowUp"):
+            page.wait_for(f"{ON_SCREEN} === '{image}'")
+        assert page.value(told) == "45 0", key
+    page.wait_for(SENT)
+    kinds = [kind for shown, kind, *_ in seat.votes() if shown == image]
+    assert kinds == ["like", "dislike", "undo", "dislike", "like"]
+    assert (client.counts()["likes"], client.counts()["dislikes"]) == (45, 0)
 
 
 def test_looking_back_votes_only_by_a_vote(seat: Seat, judging: Opener) -> None:

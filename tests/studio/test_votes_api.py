@@ -11,7 +11,7 @@ from studio_store import Clients
 
 from thumbtune.feedback.store.browsing import history
 from thumbtune.feedback.store.judging import Place, next_images, progress
-from thumbtune.feedback.store.repeats import agreement_of, is_repeat, repeat_id
+from thumbtune.feedback.store.repeats import agreement_of, further_repeat, is_repeat, repeat_id
 from thumbtune.studio.site import Site
 
 
@@ -173,6 +173,24 @@ def test_a_repeat_measures_and_changes_no_label(client_of: Clients, site: Site) 
     stray = vote(2) | {"id": repeat_id(str(uuid.uuid4()))}
     assert [result["code"] for result in send(client, stray)] == ["repeat-of-none"]
     assert [result["code"] for result in send(client_of("ben"), vote(1) | {"id": again})] == ["repeat-of-none"]
+
+
+def test_after_an_undo_a_repeat_is_given_again_and_the_last_one_measures(client_of: Clients, site: Site) -> None:
+    client, first = client_of(), vote(1, "dislike")
+    again = repeat_id(first["id"])
+    further = further_repeat(again)
+    send(client, first, vote(1) | {"id": again}, {"undoes": again})
+    before = progress(site.store, "ann")
+    results = send(client, vote(1, "dislike") | {"id": further}, vote(1, "dislike") | {"id": further})
+    assert [result["stored"] for result in results] == [True, True] and is_repeat(further)
+    assert [(record.kind, record.counts) for record in history(site.store, 1) if record.counts] == [("dislike", True)]
+    assert progress(site.store, "ann") == before
+    agreement = agreement_of(site.store, "ann")
+    assert (agreement.repeats, agreement.agreed) == (1, 1)
+    send(client, vote(1) | {"id": further_repeat(further)})  # after a look back: the one before stands too
+    agreement = agreement_of(site.store, "ann")
+    assert (agreement.repeats, agreement.agreed) == (1, 0)
+    assert further_repeat(f"{again[:-4]}ffff") == f"{again[:-4]}0000"
 
 
 def test_places_compare_by_place_and_then_by_image(site: Site) -> None:

@@ -28,6 +28,9 @@ export const vote = (image, kind, { id = uuid(), reason = null } = {}) => {
 // Take a vote back.
 export const undo = (id) => outbox.add({ undoes: id });
 
+// Return the id of the repeat after this one, of the same vote: its last four digits count on (feedback/store/repeats.py).
+export const furtherRepeat = (id) => `${id.slice(0, -4)}${((parseInt(id.slice(-4), 16) + 1) % 0x10000).toString(16).padStart(4, "0")}`;
+
 // Judged images, oldest first: what was shown, the vote's kind and id.
 export const history = () => {
   try { return JSON.parse(kept(HISTORY) ?? "[]"); } catch { return []; }

@@ -54,7 +54,7 @@ STATUS_OF = {
     "upload-no-prompt": 422,
     "upload-no-room": 507,
 }
-BAD_REQUEST, NOT_FOUND, UNAVAILABLE = 400, 404, 503
+BAD_REQUEST, NOT_FOUND, FAILED, UNAVAILABLE = 400, 404, 500, 503
 
 
 def add_failures(app: FastAPI) -> None:
@@ -63,6 +63,7 @@ def add_failures(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)  # which is raised again, so that the terminal shows it
 
 
 def _known(request: Request, error: Exception) -> JSONResponse:
@@ -87,8 +88,15 @@ def _first(errors: Sequence[Any]) -> str:
     return f"{where} cannot be used: {errors[0]['msg']}."
 
 
+def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    sentence = "The studio failed at this request; its terminal says where. Load the page again."
+    return JSONResponse(problem("studio-failed", sentence), FAILED)
+
+
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, Refusal):  # of a body that became too large while it was read
+        return _refusal(request, error.__cause__)
     if error.status_code == NOT_FOUND and wants_page(request.headers, request.url.path):
         return missing(request)
     code = {404: "studio-no-such-address", 405: "studio-no-such-method"}.get(error.status_code, "studio-failed")

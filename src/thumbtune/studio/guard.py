@@ -9,10 +9,10 @@
 
 import json
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thumbtune.errors import ThumbtuneError
@@ -109,13 +109,9 @@ def is_still_in(site: Site, headers: Headers, person: Person) -> bool:
 
 def person_by_cookie(site: Site, headers: Headers) -> Person | None:
     """Return the person whose cookie a request has, or None."""
-    cookies: SimpleCookie = SimpleCookie()
-    try:
-        cookies.load(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    cookie = cookies.get(site.cookie)
-    return None if cookie is None else site.access.by_cookie(cookie.value)
+    # as browsers mean it: programs at other ports of this machine set cookies that no standard allows
+    cookie = cookie_parser(headers.get("cookie", "")).get(site.cookie)
+    return None if cookie is None else site.access.by_cookie(cookie)
 
 
 def wants_page(headers: Headers, path: str) -> bool:
@@ -124,23 +120,23 @@ def wants_page(headers: Headers, path: str) -> bool:
 
 
 def signed_in(site: Site, scope: Scope, token: str) -> Person:
-    """Return the person with a token; wrong ones are counted by their address.
+    """Return the person with a token; wrong ones are counted by their address, which people may share.
 
     Raises:
-        Refusal: the token is wrong, or the address had too many wrong ones.
+        Refusal: the token is wrong; the sentence says so, or that the address had too many wrong ones.
     """
+    person = site.access.by_token(token)
+    if person is not None:
+        return person
     address = (scope.get("client") or ("?", 0))[0]
     if site.attempts.must_wait(address):
         raise Refusal(429, "studio-too-many-tokens", "Too many wrong tokens came from this address; wait a minute.")
-    person = site.access.by_token(token)
-    if person is None:
-        site.attempts.add(address)
-        raise Refusal(
-            401,
-            "studio-wrong-token",
-            "This link does not work, or was ended; ask the owner for a new one, or copy the whole link again.",
-        )
-    return person
+    site.attempts.add(address)
+    raise Refusal(
+        401,
+        "studio-wrong-token",
+        "This link does not work, or was ended; ask the owner for a new one, or copy the whole link again.",
+    )
 
 
 def check_host(headers: Headers, hosts: Iterable[str]) -> None:
@@ -161,10 +157,18 @@ def check_origin(headers: Headers, path: str) -> None:
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     is_link = headers.get("sec-fetch-mode") == "navigate" and not path.startswith("/api/")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+    if origin is not None and _place_of(origin) != headers.get("host", ""):
         raise Refusal(403, "studio-other-origin", "Pages of other sites may not use the studio.")
     if site is not None and site not in ("same-origin", "none") and not is_link:
         raise Refusal(403, "studio-other-origin", "Pages of other sites may not use the studio.")
+
+
+def _place_of(origin: str) -> str | None:
+    """Return the host and port of an origin; None for a text that is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as "http://["
+        return None
 
 
 def check_body(headers: Headers, path: str) -> None:

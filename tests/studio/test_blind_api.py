@@ -269,6 +269,44 @@ def test_raters_who_contradict_themselves_are_counted_only_if_asked(
     assert (told["bias"]["left"], told["bias"]["right"]) == (PROMPTS + 2, 0)
 
 
+def test_no_rater_makes_a_test_too_large_to_be_read(
+    site: Site, client_of: Clients, test_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thumbtune.studio.blind.sitting.MAX_EVENTS", 4)
+    ben, (first, second, *_) = client_of("ben"), next_of(client_of("ben"), test_id)
+    given = answer(first["id"])
+    undos = [{"undoes": str(uuid.uuid4())} for _ in range(4)]
+    told = send(ben, test_id, given, *undos, given, answer(second["id"]))
+    assert [one["stored"] for one in told] == [True] * 4 + [False, True, False]
+    assert {one["code"] for one in told if not one["stored"]} == {"blind-many-answers"}
+    assert send(ben, test_id, {"undoes": given["id"]})[0]["stored"] and next_of(ben, test_id)[0]["id"] == first["id"]
+    monkeypatch.setattr("thumbtune.studio.blind.sitting.MAX_ANSWER_BYTES", 100)
+    monkeypatch.setattr("thumbtune.studio.blind.sitting.MAX_EVENTS", 100)
+    (file,) = find_test(site.folder, test_id).answers.iterdir()
+    before = file.read_text()
+    body = {"answers": [answer(second["id"])]}
+    refusal = client_of("ann").post(f"/api/v1/blind/{test_id}/answers", json=body)
+    assert refusal.json()["error"]["code"] == "blind-many-answers" and refusal.status_code == 409
+    assert [one.read_text() for one in find_test(site.folder, test_id).answers.iterdir()] == [before]
+
+
+def test_a_damaged_file_of_answers_hides_one_test_and_its_path_from_raters(
+    site: Site, client_of: Clients, test_id: str
+) -> None:
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    other = client_of().post("/api/v1/blind", json={"source": source["id"]}).json()["id"]
+    send(client_of("ben"), test_id, answer(next_of(client_of("ben"), test_id, 1)[0]["id"]))
+    (file,) = find_test(site.folder, test_id).answers.iterdir()
+    file.write_text("{}")
+    for rater in ("ann", "ben"):
+        faults = {one["id"]: one["fault"] for one in client_of(rater).get("/api/v1/blind").json()}
+        assert faults[other] is None and "cannot be read" in faults[test_id]
+        assert (str(site.folder) in faults[test_id]) == (rater == "ann")
+    told = client_of("ben").get(f"/api/v1/blind/{test_id}/trials").json()["error"]
+    assert told["code"] == "blind-answers-damaged" and str(site.folder.parent) not in told["message"]
+    assert told["message"].startswith(f"The studio's folder/blind/{test_id}/answers/")
+
+
 def test_only_the_owner_makes_and_ends_tests(client_of: Clients, test_id: str) -> None:
     ben = client_of("ben")
     for told in (

@@ -3,6 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,17 @@ def test_raters_vote_in_their_own_name_alone(client_of: Clients, site: Site) -> 
     assert [result["code"] for result in send(ben, {"undoes": one["id"]})] == ["vote-of-another-rater"]
     assert ben.post(f"/api/v1/votes/{one['id']}/undo", json={}).status_code == 403
     assert {(record.rater, record.kind) for record in history(site.store, 1)} == {("ann", "like"), ("ben", "dislike")}
+
+
+def test_raters_are_told_no_path_of_the_machine(client_of: Clients, site: Site, tmp_path: Path) -> None:
+    missing = {"undoes": str(uuid.uuid4())}
+    Path(site.store.address_of(site.store.image(1))).unlink()
+    for rater in ("ann", "ben"):
+        client = client_of(rater)
+        told = [send(client, missing)[0]["message"]]
+        told += [client.get(f"/api/v1/images/{image}/thumb").json()["error"]["message"] for image in (99999, 1)]
+        assert [str(tmp_path) in sentence for sentence in told] == [rater == "ann"] * 3, told
+    assert told[0] == f"The store contains no vote {missing['undoes']}; there is nothing to undo."
 
 
 def test_votes_of_another_rater_of_this_browser_are_kept_back(client_of: Clients, site: Site) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.database import DatabaseFailed
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.guard import Refusal, problem, wants_page
 from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.pages import missing
@@ -39,6 +40,7 @@ STATUS_OF = {
     "blind-ended": 409,
     "blind-not-ended": 409,
     "blind-no-answers": 409,
+    "blind-many-answers": 409,
     "human-all-careless": 409,
     "human-only-repeats": 409,
     "vote-of-another-rater": 403,
@@ -69,7 +71,8 @@ def add_failures(app: FastAPI) -> None:
 def _known(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ThumbtuneError)
     default = UNAVAILABLE if isinstance(error, DatabaseFailed) else BAD_REQUEST
-    return JSONResponse(problem(error.code, in_studio(str(error))), STATUS_OF.get(error.code, default))
+    sentence = told_to(getattr(request.state, "person", None), request.app.state.site, in_studio(str(error)))
+    return JSONResponse(problem(error.code, sentence), STATUS_OF.get(error.code, default))
 
 
 def _refusal(request: Request, error: Exception) -> JSONResponse:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.access import Person
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.site import Site, is_known_host
 
 MAX_BODY_BYTES = 1_000_000
@@ -79,7 +80,7 @@ class Guard:
         try:
             by_token, by_cookie = self._by_token(scope, headers), self._by_cookie(headers)
         except ThumbtuneError as error:  # nobody knows who is a person of this studio
-            raise Refusal(503, error.code, str(error)) from error
+            raise Refusal(503, error.code, told_to(None, self.site, str(error))) from error
         if scope["method"] not in SAFE_METHODS:
             if by_token is None and not {"origin", "sec-fetch-site"} & set(headers):
                 raise Refusal(403, "studio-no-origin", "Requests without a browser need a token in Authorization.")

@@ -28,6 +28,7 @@ from thumbtune.studio.blind.reveal import Revealed, end_if_decided, result_file,
 from thumbtune.studio.blind.sitting import Given, TakenBack, answered, give, sittings
 from thumbtune.studio.blind.sources import sources_of
 from thumbtune.studio.blind.tickets import PLACES, Ticket
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.folders import folder_with
 from thumbtune.studio.people import Anybody, Owner, Studio
 from thumbtune.studio.sender import check_sender
@@ -76,7 +77,10 @@ class RaterProgress(BaseModel):
 
 
 class TestView(BaseModel):
-    """A blind test. Only the owner is told what it compares, and how far each rater is."""
+    """A blind test. Only the owner is told what it compares, and how far each rater is.
+
+    fault: why its answers cannot be read
+    """
 
     id: str
     question: str
@@ -89,6 +93,7 @@ class TestView(BaseModel):
     a: str | None = None
     b: str | None = None
     raters: list[RaterProgress] = []
+    fault: str | None = None
 
 
 class TrialView(BaseModel):
@@ -179,8 +184,8 @@ def sources(site: Studio, person: Owner) -> list[SourceView]:
 
 @router.get("/blind")
 def tests(site: Studio, person: Anybody) -> list[TestView]:
-    """Return the blind tests, the newest first."""
-    return [_view(test, person) for test in all_tests(site.folder)]
+    """Return the blind tests, the newest first; one whose answers cannot be read says so."""
+    return [_listed(site, test, person) for test in all_tests(site.folder)]
 
 
 @router.post("/blind")
@@ -269,17 +274,28 @@ def _open(site: Site, test: str) -> BlindTest:
     return found
 
 
-def _view(test: BlindTest, person: Person) -> TestView:
+def _listed(site: Site, test: BlindTest, person: Person) -> TestView:
+    try:
+        return _view(test, person)
+    except ThumbtuneError as error:  # of this test alone
+        return _plain(test, 0).model_copy(update={"fault": told_to(person, site, str(error))})
+
+
+def _plain(test: BlindTest, answered: int) -> TestView:
     facts = test.facts
-    plain = TestView(
+    return TestView(
         id=facts.id,
         question=facts.question,
         trials=facts.trials,
-        answered=len(answered(test, person.rater)),
+        answered=answered,
         made_at=facts.made_at,
         ended=facts.ended_at is not None,
         stop=facts.stop,
     )
+
+
+def _view(test: BlindTest, person: Person) -> TestView:
+    facts, plain = test.facts, _plain(test, len(answered(test, person.rater)))
     if not person.is_owner:
         return plain
     raters = [RaterProgress(rater=rater, answered=count) for rater, count in sittings(test)]

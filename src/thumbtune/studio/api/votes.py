@@ -11,8 +11,11 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.repeats import is_repeat, post_repeat
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.votes import Details
+from thumbtune.studio.access import Person
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.people import Anybody, Studio
 from thumbtune.studio.sender import check_sender
+from thumbtune.studio.site import Site
 
 router = APIRouter(tags=["judge"])
 MAX_VOTES = 50
@@ -70,7 +73,7 @@ def votes(site: Studio, person: Anybody, batch: Batch) -> Results:
     """Store votes and undos in one transaction: all that are valid, or in a failure none."""
     check_sender(site, person, store=batch.store, rater=batch.rater)
     with site.store.transaction():
-        return Results(results=[_result(site.store, one, person.rater) for one in batch.votes])
+        return Results(results=[_result(site, one, person) for one in batch.votes])
 
 
 @router.post("/votes/{vote}/undo")
@@ -80,11 +83,11 @@ def undo(site: Studio, person: Anybody, vote: Annotated[UUID, Path()]) -> Result
     return Result(stored=True)
 
 
-def _result(store: Store, one: Vote | Undo, rater: str) -> Result:
+def _result(site: Site, one: Vote | Undo, person: Person) -> Result:
     try:
-        _store(store, one, rater)
+        _store(site.store, one, person.rater)
     except ThumbtuneError as error:  # of this vote alone; failures of the database end the transaction
-        return Result(stored=False, code=error.code, message=str(error))
+        return Result(stored=False, code=error.code, message=told_to(person, site, str(error)))
     return Result(stored=True)
 
 

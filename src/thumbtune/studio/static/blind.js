@@ -44,6 +44,7 @@ const draw = () => {
 };
 
 const card = (test) => {
+  if (test.fault) return make("article", { class: "card job" }, make("strong", {}, test.question), make("p", { class: "sentence" }, ...spoken(test.fault)));
   const state = test.ended ? ["✓", "Ended"] : test.answered >= test.trials ? ["✓", "Answered"] : ["▶", "Open"];
   const title = isOwner ? `${test.b} against ${test.a}` : test.question;
   const link = (view, words, kind) => make("a", { class: `button small ${kind}`, href: `#${view}=${test.id}` }, words);

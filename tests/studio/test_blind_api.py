@@ -13,10 +13,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 from studio_store import Clients, png
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.human.key import read_key
 from thumbtune.evaluation.human.plan import Study
 from thumbtune.report.human_study import read_study
-from thumbtune.studio.blind.folder import find_test
+from thumbtune.studio.blind.folder import BlindTest, find_test
 from thumbtune.studio.site import Site
 
 PROMPTS = 12
@@ -115,6 +116,47 @@ def test_a_file_of_before_gets_arrivals_when_an_answer_comes(site: Site, client_
     file.write_text(json.dumps(before))
     send(client_of(), test_id, two)
     assert [each["id"] for each in json.loads(file.read_text())["arrivals"]] == [one["trial"], two["trial"]]
+
+
+def test_a_rule_that_decided_ends_the_test_also_where_its_result_cannot_be_saved(
+    site: Site, client_of: Clients
+) -> None:
+    assert site.root is not None
+    a_duel(site.root / "duel", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    made = client_of().post("/api/v1/blind", json={"source": source["id"], "stop": "sequential", "repeats": 0}).json()
+    test, order = made["id"], find_test(site.folder, made["id"]).order("ben")
+    beside = site.root / "duel" / "blind"
+    beside.write_text("no folder")
+    for one in order[:8]:  # eight of eight decide
+        assert send(client_of("ben"), test, answer(one.id, "left" if one.left == "b" else "right"))[0]["stored"]
+    late = send(client_of("ben"), test, answer(order[8].id))
+    assert [one["code"] for one in late] == ["blind-ended"]
+    told = client_of().get(f"/api/v1/blind/{test}/result").json()
+    assert told["result"]["sequential"]["decided_at"] == 8 and told["files"] == []
+    assert told["unsaved"].startswith("The result lies in the studio alone") and str(beside) in told["unsaved"]
+    beside.unlink()
+    (find_test(site.folder, test).folder / "result.json").unlink()  # as if that one had not been saved either
+    again = client_of().get(f"/api/v1/blind/{test}/result").json()
+    assert (again["unsaved"], again["result"]) == (None, told["result"])
+    assert again["files"] == [f"duel/blind/{test}.{ending}" for ending in ("csv", "html", "json")]
+
+
+def test_answers_are_stored_when_the_rule_cannot_be_asked(
+    site: Site, client_of: Clients, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert site.root is not None
+    a_duel(site.root / "duel", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    test = client_of().post("/api/v1/blind", json={"source": source["id"], "stop": "sequential"}).json()["id"]
+
+    def fails(site: Site, test: BlindTest) -> bool:
+        raise ThumbtuneError("The disk is full.", code="file-unwritable")
+
+    monkeypatch.setattr("thumbtune.studio.api.blind.end_if_decided", fails)
+    first = next_of(client_of("ben"), test)[0]["id"]
+    assert send(client_of("ben"), test, answer(first))[0]["stored"] and "The disk is full." in caplog.text
+    assert next_of(client_of("ben"), test)[0]["id"] != first
 
 
 def study_of(site: Site, test: str) -> Study:
@@ -329,7 +371,7 @@ def test_what_is_no_duel_or_no_test_is_refused(site: Site, client_of: Clients) -
     assert (told.status_code, told.json()["error"]["code"]) == (400, "duel-unfinished")
     assert client_of().post("/api/v1/blind", json={"source": "../etc"}).status_code == 400
     assert client_of().get(f"/api/v1/blind/{'0' * 20}/trials").status_code == 404
-    assert client_of().get("/api/v1/blind/..%2f..%2f/trials").status_code in (404, 422)
+    assert client_of().get("/api/v1/blind/..%2f..%2f/trials").status_code == 404
     assert not list((site.folder / "blind").glob("*")), "nothing half-made"
 
 

@@ -3,6 +3,7 @@
 The owner makes a test of a duel and ends it. Until then no answer of the studio holds a side or a score.
 """
 
+import logging
 import secrets
 import shlex
 from typing import Annotated, Any, Literal
@@ -35,6 +36,7 @@ from thumbtune.studio.sender import check_sender
 from thumbtune.studio.site import Site
 
 router = APIRouter(tags=["blind"])
+_log = logging.getLogger(__name__)
 SEED_BITS = 63
 MAX_ANSWERS = 50
 MAX_PAIRS = 500
@@ -166,11 +168,15 @@ class Ending(BaseModel):
 
 
 class ResultView(BaseModel):
-    """The result, as `thumbtune human read --out` writes it; where it was saved; and the command that does the same."""
+    """The result, as `thumbtune human read --out` writes it; where it was saved; and the command that does the same.
+
+    unsaved: why it could not be saved beside the images
+    """
 
     result: dict[str, Any]
     files: list[str]
     command: str
+    unsaved: str | None = None
 
 
 @router.get("/blind/sources")
@@ -240,12 +246,15 @@ def trial(site: Studio, person: Anybody, test: TestId, trial: TrialId) -> TrialV
 
 @router.post("/blind/{test}/answers")
 def answers(site: Studio, person: Anybody, test: TestId, body: Answers) -> AnswerResults:
-    """Store answers and undos: each once, however often it is sent."""
+    """Store answers and undos: each once, however often it is sent. The rule may then end the test."""
     check_sender(site, person, store=body.store, rater=body.rater)
     events = [_event(one) for one in body.answers]
     found = find_test(site.folder, test)
     wrong = give(found, person.rater, events)
-    end_if_decided(site, found)
+    try:
+        end_if_decided(site, found)
+    except ThumbtuneError as error:  # what came is stored all the same; the next answer asks the rule again
+        _log.warning("The rule of blind test %s could not be asked: %s", test, error)
     return AnswerResults(results=[AnswerResult(stored=True) if error is None else _refused(error) for error in wrong])
 
 
@@ -321,4 +330,4 @@ def _refused(error: ThumbtuneError) -> AnswerResult:
 
 
 def _result(found: Revealed) -> ResultView:
-    return ResultView(result=found.result, files=found.files, command=found.command)
+    return ResultView(**vars(found))

@@ -228,6 +228,22 @@ def test_looking_back_votes_only_by_a_vote(seat: Seat, judging: Opener) -> None:
     assert [(image, kind) for image, kind, *_ in seat.votes()][2:] == [(first, LABELS[other])]
 
 
+def test_a_clock_that_is_set_back_sends_no_undo_before_its_vote(seat: Seat, judging: Opener) -> None:
+    order = """(async () => {
+        const { Outbox } = await import("/static/outbox.js");
+        const make = () => new Outbox("probe", () => { throw new TypeError("no link"); });
+        make().add("vote");
+        const now = Date.now;
+        Date.now = () => now() - 3600000;
+        const afterReload = make();
+        afterReload.add("undo");
+        const waiting = afterReload.waiting();
+        localStorage.clear();
+        return waiting;
+    })()"""
+    assert judging(seat.link).value(order) == ["vote", "undo"]
+
+
 def test_reasons_skips_and_views(seat: Seat, judging: Opener) -> None:
     page = judging(seat.link)
     first = int(page.value(ON_SCREEN))

@@ -70,7 +70,7 @@ onWaiting((votes, isSentElsewhere) => {
   if (sent) refresh();
 });
 onHeld((sentence) => tell(sentence));
-onRefused((sentence) => tell(`A vote was not stored: ${sentence}`));
+onRefused((sentence, count) => tell(`${count === 1 ? "A vote was" : `${number(count)} votes were`} not stored: ${sentence}`));
 
 // Show a sentence for some seconds.
 export const tell = (sentence) => {

@@ -347,6 +347,9 @@ def test_a_damaged_file_of_answers_hides_one_test_and_its_path_from_raters(
     told = client_of("ben").get(f"/api/v1/blind/{test_id}/trials").json()["error"]
     assert told["code"] == "blind-answers-damaged" and str(site.folder.parent) not in told["message"]
     assert told["message"].startswith(f"The studio's folder/blind/{test_id}/answers/")
+    (find_test(site.folder, test_id).folder / "test.json").write_text("{}")
+    told = {rater: [one["fault"] for one in client_of(rater).get("/api/v1/blind").json()] for rater in ("ann", "ben")}
+    assert told["ben"] == [None] and told["ann"][0] is None and "test.json is damaged" in told["ann"][1]
 
 
 def test_only_the_owner_makes_and_ends_tests(client_of: Clients, test_id: str) -> None:

@@ -24,7 +24,7 @@ from thumbtune.evaluation.human.plan import (
     Trial,
 )
 from thumbtune.studio.access import Person
-from thumbtune.studio.blind.folder import BlindTest, all_tests, find_test, make_test
+from thumbtune.studio.blind.folder import BlindTest, all_tests, faults_of_tests, find_test, make_test
 from thumbtune.studio.blind.reveal import Revealed, end_if_decided, result_file, reveal, revealed
 from thumbtune.studio.blind.sitting import Given, TakenBack, answered, give, sittings
 from thumbtune.studio.blind.sources import sources_of
@@ -81,7 +81,7 @@ class RaterProgress(BaseModel):
 class TestView(BaseModel):
     """A blind test. Only the owner is told what it compares, and how far each rater is.
 
-    fault: why its answers cannot be read
+    fault: why it cannot be read
     """
 
     id: str
@@ -190,8 +190,9 @@ def sources(site: Studio, person: Owner) -> list[SourceView]:
 
 @router.get("/blind")
 def tests(site: Studio, person: Anybody) -> list[TestView]:
-    """Return the blind tests, the newest first; one whose answers cannot be read says so."""
-    return [_listed(site, test, person) for test in all_tests(site.folder)]
+    """Return the blind tests, the newest first; one that cannot be read says so, to raters only if it has a question."""
+    found = [_listed(site, test, person) for test in all_tests(site.folder)]
+    return found + ([_unreadable(fault) for fault in faults_of_tests(site.folder)] if person.is_owner else [])
 
 
 @router.post("/blind")
@@ -288,6 +289,11 @@ def _listed(site: Site, test: BlindTest, person: Person) -> TestView:
         return _view(test, person)
     except ThumbtuneError as error:  # of this test alone
         return _plain(test, 0).model_copy(update={"fault": told_to(person, site, str(error))})
+
+
+def _unreadable(fault: ThumbtuneError) -> TestView:
+    nothing = {"id": "", "question": "A blind test that cannot be read", "trials": 0, "answered": 0, "made_at": ""}
+    return TestView(**nothing, ended=True, stop="all", fault=str(fault))
 
 
 def _plain(test: BlindTest, answered: int) -> TestView:

@@ -26,7 +26,7 @@ const look = async () => {
   clearTimeout(timer);
   try {
     tests = await get("blind");
-    for (const test of tests) outboxOf(test.id); // which sends what waits; an ended test refuses it in words
+    for (const test of tests) if (test.id) outboxOf(test.id); // which sends what waits; an ended test refuses it in words
     draw();
   } catch (error) {
     if (error.status) at("tests").replaceChildren(make("p", { class: "quiet" }, ...spoken(error.message)));

@@ -193,10 +193,8 @@ def test_a_repeat_that_is_taken_back_or_looked_back_at_stays_a_repeat(seat: Seat
     seen = [image["id"] for image in client.queue(limit=60) if not image.get("vote")][:45]
     client.votes([{"id": str(uuid.uuid4()), "image": image, "kind": "like"} for image in seen])
     page = judging(seat.link)
-    image, told = (
-        0,
-        "document.getElementById('likes').textContent + ' ' + document.getElementById('dislikes').textContent",
-    )
+    image = 0
+    told = "document.getElementById('likes').textContent + ' ' + document.getElementById('dislikes').textContent"
     for _ in range(150):  # one in twenty is a repeat
         image = int(page.wait_for(f"!{READY} ? null : {ON_SCREEN}"))
         if image in seen:

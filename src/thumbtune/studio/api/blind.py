@@ -190,7 +190,7 @@ def sources(site: Studio, person: Owner) -> list[SourceView]:
 
 @router.get("/blind")
 def tests(site: Studio, person: Anybody) -> list[TestView]:
-    """Return the blind tests, the newest first; one that cannot be read says so, to raters only if it has a question."""
+    """Return the blind tests, the newest first, then for the owner those that cannot be read."""
     found = [_listed(site, test, person) for test in all_tests(site.folder)]
     return found + ([_unreadable(fault) for fault in faults_of_tests(site.folder)] if person.is_owner else [])
 

@@ -23,7 +23,7 @@ from thumbtune.studio.site import open_site
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "docs" / "studio-openapi.json"
 NOT_PROBED = (
-    "/api/v1/session",  # wrong tokens would make all others wait
+    "/api/v1/session",  # after ten wrong tokens all are told to wait
     "/api/v1/jobs/{number}/events",  # a job that waits has no end; test_jobs_api.py asks for them
 )
 EXAMPLES = 12  # of each operation; the slow test tries more

@@ -13,10 +13,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 from studio_store import Clients, png
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.human.key import read_key
 from thumbtune.evaluation.human.plan import Study
 from thumbtune.report.human_study import read_study
-from thumbtune.studio.blind.folder import find_test
+from thumbtune.studio.blind.folder import BlindTest, find_test
 from thumbtune.studio.site import Site
 
 PROMPTS = 12
@@ -115,6 +116,47 @@ def test_a_file_of_before_gets_arrivals_when_an_answer_comes(site: Site, client_
     file.write_text(json.dumps(before))
     send(client_of(), test_id, two)
     assert [each["id"] for each in json.loads(file.read_text())["arrivals"]] == [one["trial"], two["trial"]]
+
+
+def test_a_rule_that_decided_ends_the_test_also_where_its_result_cannot_be_saved(
+    site: Site, client_of: Clients
+) -> None:
+    assert site.root is not None
+    a_duel(site.root / "duel", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    made = client_of().post("/api/v1/blind", json={"source": source["id"], "stop": "sequential", "repeats": 0}).json()
+    test, order = made["id"], find_test(site.folder, made["id"]).order("ben")
+    beside = site.root / "duel" / "blind"
+    beside.write_text("no folder")
+    for one in order[:8]:  # eight of eight decide
+        assert send(client_of("ben"), test, answer(one.id, "left" if one.left == "b" else "right"))[0]["stored"]
+    late = send(client_of("ben"), test, answer(order[8].id))
+    assert [one["code"] for one in late] == ["blind-ended"]
+    told = client_of().get(f"/api/v1/blind/{test}/result").json()
+    assert told["result"]["sequential"]["decided_at"] == 8 and told["files"] == []
+    assert told["unsaved"].startswith("The result lies in the studio alone") and str(beside) in told["unsaved"]
+    beside.unlink()
+    (find_test(site.folder, test).folder / "result.json").unlink()  # as if that one had not been saved either
+    again = client_of().get(f"/api/v1/blind/{test}/result").json()
+    assert (again["unsaved"], again["result"]) == (None, told["result"])
+    assert again["files"] == [f"duel/blind/{test}.{ending}" for ending in ("csv", "html", "json")]
+
+
+def test_answers_are_stored_when_the_rule_cannot_be_asked(
+    site: Site, client_of: Clients, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert site.root is not None
+    a_duel(site.root / "duel", PROMPTS, one_colour)
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    test = client_of().post("/api/v1/blind", json={"source": source["id"], "stop": "sequential"}).json()["id"]
+
+    def fails(site: Site, test: BlindTest) -> bool:
+        raise ThumbtuneError("The disk is full.", code="file-unwritable")
+
+    monkeypatch.setattr("thumbtune.studio.api.blind.end_if_decided", fails)
+    first = next_of(client_of("ben"), test)[0]["id"]
+    assert send(client_of("ben"), test, answer(first))[0]["stored"] and "The disk is full." in caplog.text
+    assert next_of(client_of("ben"), test)[0]["id"] != first
 
 
 def study_of(site: Site, test: str) -> Study:
@@ -239,6 +281,14 @@ def test_nothing_of_the_key_leaves_the_studio_before_the_end(site: Site, client_
     assert client_of().get(f"/api/v1/blind/{test_id}/result/json").status_code == 409
 
 
+def test_answers_of_another_rater_of_this_browser_are_kept_back(site: Site, client_of: Clients, test_id: str) -> None:
+    body = {"answers": [answer(next_of(client_of("ben"), test_id, 1)[0]["id"])], "rater": "ann"}
+    told = client_of("ben").post(f"/api/v1/blind/{test_id}/answers", json=body)
+    assert (told.status_code, told.json()["error"]["code"]) == (409, "studio-other-rater")
+    assert not list(find_test(site.folder, test_id).answers.iterdir())
+    assert client_of("ben").post(f"/api/v1/blind/{test_id}/answers", json=body | {"rater": "ben"}).status_code == 200
+
+
 def test_an_ended_test_takes_no_answers_and_shows_no_images(site: Site, client_of: Clients, test_id: str) -> None:
     client, (trial,) = client_of(), next_of(client_of(), test_id, 1)
     early = client.post(f"/api/v1/blind/{test_id}/end", json={})
@@ -259,6 +309,47 @@ def test_raters_who_contradict_themselves_are_counted_only_if_asked(
     assert (told.status_code, told.json()["error"]["code"]) == (409, "human-all-careless")
     told = client.post(f"/api/v1/blind/{test_id}/end", json={"keep_careless": True}).json()["result"]
     assert (told["bias"]["left"], told["bias"]["right"]) == (PROMPTS + 2, 0)
+
+
+def test_no_rater_makes_a_test_too_large_to_be_read(
+    site: Site, client_of: Clients, test_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thumbtune.studio.blind.sitting.MAX_EVENTS", 4)
+    ben, (first, second, *_) = client_of("ben"), next_of(client_of("ben"), test_id)
+    given = answer(first["id"])
+    undos = [{"undoes": str(uuid.uuid4())} for _ in range(4)]
+    told = send(ben, test_id, given, *undos, given, answer(second["id"]))
+    assert [one["stored"] for one in told] == [True] * 4 + [False, True, False]
+    assert {one["code"] for one in told if not one["stored"]} == {"blind-many-answers"}
+    assert send(ben, test_id, {"undoes": given["id"]})[0]["stored"] and next_of(ben, test_id)[0]["id"] == first["id"]
+    monkeypatch.setattr("thumbtune.studio.blind.sitting.MAX_ANSWER_BYTES", 100)
+    monkeypatch.setattr("thumbtune.studio.blind.sitting.MAX_EVENTS", 100)
+    (file,) = find_test(site.folder, test_id).answers.iterdir()
+    before = file.read_text()
+    body = {"answers": [answer(second["id"])]}
+    refusal = client_of("ann").post(f"/api/v1/blind/{test_id}/answers", json=body)
+    assert refusal.json()["error"]["code"] == "blind-many-answers" and refusal.status_code == 409
+    assert [one.read_text() for one in find_test(site.folder, test_id).answers.iterdir()] == [before]
+
+
+def test_a_damaged_file_of_answers_hides_one_test_and_its_path_from_raters(
+    site: Site, client_of: Clients, test_id: str
+) -> None:
+    (source,) = client_of().get("/api/v1/blind/sources").json()
+    other = client_of().post("/api/v1/blind", json={"source": source["id"]}).json()["id"]
+    send(client_of("ben"), test_id, answer(next_of(client_of("ben"), test_id, 1)[0]["id"]))
+    (file,) = find_test(site.folder, test_id).answers.iterdir()
+    file.write_text("{}")
+    for rater in ("ann", "ben"):
+        faults = {one["id"]: one["fault"] for one in client_of(rater).get("/api/v1/blind").json()}
+        assert faults[other] is None and "cannot be read" in faults[test_id]
+        assert (str(site.folder) in faults[test_id]) == (rater == "ann")
+    told = client_of("ben").get(f"/api/v1/blind/{test_id}/trials").json()["error"]
+    assert told["code"] == "blind-answers-damaged" and str(site.folder.parent) not in told["message"]
+    assert told["message"].startswith(f"The studio's folder/blind/{test_id}/answers/")
+    (find_test(site.folder, test_id).folder / "test.json").write_text("{}")
+    told = {rater: [one["fault"] for one in client_of(rater).get("/api/v1/blind").json()] for rater in ("ann", "ben")}
+    assert told["ben"] == [None] and told["ann"][0] is None and "test.json is damaged" in told["ann"][1]
 
 
 def test_only_the_owner_makes_and_ends_tests(client_of: Clients, test_id: str) -> None:
@@ -283,7 +374,7 @@ def test_what_is_no_duel_or_no_test_is_refused(site: Site, client_of: Clients) -
     assert (told.status_code, told.json()["error"]["code"]) == (400, "duel-unfinished")
     assert client_of().post("/api/v1/blind", json={"source": "../etc"}).status_code == 400
     assert client_of().get(f"/api/v1/blind/{'0' * 20}/trials").status_code == 404
-    assert client_of().get("/api/v1/blind/..%2f..%2f/trials").status_code in (404, 422)
+    assert client_of().get("/api/v1/blind/..%2f..%2f/trials").status_code == 404
     assert not list((site.folder / "blind").glob("*")), "nothing half-made"
 
 

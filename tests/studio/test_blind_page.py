@@ -2,6 +2,7 @@
 
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from studio_store import fill, png
 
 from thumbtune.evaluation.human.key import read_key
 from thumbtune.evaluation.human.plan import order_for
+from thumbtune.feedback.store import jobs
+from thumbtune.feedback.store.store import Store
+from thumbtune.studio.blind.folder import find_test
 
 pytestmark = needs_chromium
 PROMPTS = 10
@@ -101,6 +105,53 @@ def test_a_test_from_the_form_to_the_result(studio: Studio, browser: Browser, tm
     base = studio.link.split("/welcome", maxsplit=1)[0]
     assert not [address for address in ann.requests if not address.startswith((base, "blob:"))]
     ann.close()
+
+
+@pytest.mark.slow
+def test_two_tabs_make_one_test_of_a_finished_duel(browser: Browser, tmp_path: Path) -> None:
+    fill(tmp_path / "likes", 2)
+    a_duel(tmp_path / "duels" / "first", PROMPTS, lambda side, prompt: png(prompt + 100 * (side == "b"), 64))
+    with Store.open(tmp_path / "likes") as store:
+        duel = {"a": "one", "b": "two", "prompts": ["a thing"], "per_prompt": 1, "scorers": "none"}
+        job = jobs.add_job(store, "duel", "duels/first", duel)
+        jobs.claim(store, job.id, "here")
+        jobs.end(store, job.id, "done", 0, None)
+    with Studio(tmp_path / "likes", None, "--root", str(tmp_path)) as studio:
+        tabs = [signed_in(browser, studio.link, "/blind") for _ in range(2)]
+        settings = json.dumps({job.id: {"pairs": PROMPTS, "question": "Which?", "stop": "all"}})
+        key = "`thumbtune:${document.body.dataset.store}:blind-pending`"
+        for tab in tabs:
+            tab.wait_for("document.getElementById('source').options.length")
+        tabs[0].value(f"localStorage.setItem({key}, {json.dumps(settings)})")
+        for tab in tabs:
+            look = "document.dispatchEvent(new Event('visibilitychange'))"
+            tab.value(f"void (Object.defineProperty(document, 'hidden', {{get: () => false}}), {look})")
+        for tab in tabs:
+            tab.wait_for("document.querySelectorAll('#tests article').length")
+            tab.wait_for(f"localStorage.getItem({key}) === '{{}}' && !document.getElementById('start').disabled")
+        assert len(list((tmp_path / "likes" / "studio" / "blind").glob("[0-9a-f]*"))) == 1
+        for tab in tabs:
+            tab.close()
+
+
+def test_answers_that_wait_for_an_ended_test_are_refused_in_words(
+    studio: Studio, browser: Browser, tmp_path: Path
+) -> None:
+    ann = signed_in(browser, studio.links[0], "/blind")
+    made(ann)
+    test = folder_of_test(tmp_path / "likes").name
+    ben = signed_in(browser, studio.links[1], "/settings")
+    find_test(tmp_path / "likes" / "studio", test).end()
+    entries = [{"id": str(uuid.uuid4()), "trial": "0" * 20, "choice": "tie", "seconds": 1} for _ in range(2)]
+    for place, entry in enumerate(entries):
+        key = f"`thumbtune:${{document.body.dataset.store}}:ben:blind-{test}:000000000000000{place}:a`"
+        ben.value(f"localStorage.setItem({key}, {json.dumps(json.dumps(entry))})")
+    ben.open(studio.links[1].split("/welcome")[0] + "/blind")
+    told = ben.wait_for("document.getElementById('toasts').textContent")
+    assert told == "2 votes were not stored: This blind test has ended; no more answers count."
+    sent(ben)
+    for page in (ann, ben):
+        page.close()
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ class Wire:
 
 @pytest.fixture(scope="module")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Seen]]:
-    """All images of a test of 200 pairs, in the order in which a rater's page asks for them: left, right."""
+    """All images of a test of 300 pairs, in the order in which a rater's page asks for them: left, right."""
     folder = tmp_path_factory.mktemp("traffic")
     fill(folder / "likes", 1)
     a_duel(folder / "duel", PROMPTS, image)

@@ -90,11 +90,13 @@ def test_files_and_small_copies(client_of: Clients, site: Site, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "path", ["0", "-1", "1.5", str(2**63), str(2**80), "99", "..%2f..%2fetc%2fpasswd", "%2e%2e/likes.sqlite", "1%00"]
+    ("path", "status"),
+    [(path, 422) for path in ("0", "-1", "1.5", str(2**63), str(2**80), "1%00")]
+    + [(path, 404) for path in ("99", "..%2f..%2fetc%2fpasswd", "%2e%2e/likes.sqlite")],
 )
-def test_only_ids_name_images(client_of: Clients, path: str) -> None:
+def test_only_ids_name_images(client_of: Clients, path: str, status: int) -> None:
     for end in ("/file", "/thumb", ""):
-        assert client_of().get(f"/api/v1/images/{path}{end}").status_code in (404, 422)
+        assert client_of().get(f"/api/v1/images/{path}{end}").status_code == status
 
 
 def test_a_broken_file_is_a_sentence(client_of: Clients, site: Site) -> None:

@@ -4,6 +4,7 @@ import json
 import random
 import sqlite3
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ DELAYS = (0.1, 0.15)  # seconds each way
 ON_SCREEN = "document.getElementById('frame').dataset.image"
 READY = f"Boolean({ON_SCREEN})"
 SENT = "document.getElementById('link').dataset.state === 'on'"
-SEATS = 16
+SEATS = 20
 Opener = Callable[..., Page]
 LABELS = {"ArrowLeft": "dislike", "ArrowRight": "like"}
 
@@ -206,6 +207,32 @@ def test_undo_works_across_a_reload(seat: Seat, judging: Opener) -> None:
     assert [(image, kind) for image, kind, *_ in rows[2:]] == [(second, "undo"), (first, "undo"), (first, "like")]
 
 
+def test_a_repeat_that_is_taken_back_or_looked_back_at_stays_a_repeat(seat: Seat, judging: Opener) -> None:
+    client = StudioClient(seat.link)
+    seen = [image["id"] for image in client.queue(limit=60) if not image.get("vote")][:45]
+    client.votes([{"id": str(uuid.uuid4()), "image": image, "kind": "like"} for image in seen])
+    page = judging(seat.link)
+    image = 0
+    told = "document.getElementById('likes').textContent + ' ' + document.getElementById('dislikes').textContent"
+    for _ in range(150):  # one in twenty is a repeat
+        image = int(page.wait_for(f"!{READY} ? null : {ON_SCREEN}"))
+        if image in seen:
+            break
+        page.press(" ")
+        page.wait_for(f"{READY} && {ON_SCREEN} !== '{image}'")
+    page.wait_for(f"{SENT} && ({told}) === '45 0'")
+    for key in ("ArrowLeft", "u", "ArrowLeft", "ArrowUp", "ArrowRight"):
+        page.wait_for(READY)
+        page.press(key)
+        if key in ("u", "ArrowUp"):
+            page.wait_for(f"{ON_SCREEN} === '{image}'")
+        assert page.value(told) == "45 0", key
+    page.wait_for(SENT)
+    kinds = [kind for shown, kind, *_ in seat.votes() if shown == image]
+    assert kinds == ["like", "dislike", "undo", "dislike", "like"]
+    assert (client.counts()["likes"], client.counts()["dislikes"]) == (45, 0)
+
+
 def test_looking_back_votes_only_by_a_vote(seat: Seat, judging: Opener) -> None:
     page = judging(seat.link)
     (first, kind), (second, _) = rate(page, 2, 0.2)
@@ -219,6 +246,22 @@ def test_looking_back_votes_only_by_a_vote(seat: Seat, judging: Opener) -> None:
     page.press("ArrowDown")
     page.wait_for(f"{ON_SCREEN} == '{third}' && {SENT}")
     assert [(image, kind) for image, kind, *_ in seat.votes()][2:] == [(first, LABELS[other])]
+
+
+def test_a_clock_that_is_set_back_sends_no_undo_before_its_vote(seat: Seat, judging: Opener) -> None:
+    order = """(async () => {
+        const { Outbox } = await import("/static/outbox.js");
+        const make = () => new Outbox("probe", () => { throw new TypeError("no link"); });
+        make().add("vote");
+        const now = Date.now;
+        Date.now = () => now() - 3600000;
+        const afterReload = make();
+        afterReload.add("undo");
+        const waiting = afterReload.waiting();
+        localStorage.clear();
+        return waiting;
+    })()"""
+    assert judging(seat.link).value(order) == ["vote", "undo"]
 
 
 def test_reasons_skips_and_views(seat: Seat, judging: Opener) -> None:
@@ -307,6 +350,25 @@ def test_a_second_tab_shows_no_image_that_the_first_one_judged(seat: Seat, judgi
     assert other.value("document.getElementById('earlier').textContent").startswith("Disliked before")
     assert other.complaints == []
     other.close()
+
+
+@pytest.mark.slow
+def test_a_tab_keeps_its_votes_when_another_link_is_opened(
+    seats: Iterator[Seat], judging: Opener, browser: Browser
+) -> None:
+    seat, other = next(seats), next(seats)
+    page = judging(seat.link)
+    judging(other.link)
+    image = int(page.value(ON_SCREEN))
+    browser.call("Page.bringToFront", page.session)
+    page.press("ArrowRight")
+    told = f"document.getElementById('toasts').textContent.includes('signed in as {other.rater} now')"
+    page.wait_for(told)
+    assert page.value("document.getElementById('link-text').textContent") == "Sending 1 vote"
+    assert seat.votes() == other.votes() == []
+    again = judging(seat.link)  # its own page sends what waits
+    again.wait_for(SENT)
+    assert (seat.votes(), other.votes()) == ([(image, "like", None, None)], [])
 
 
 def test_a_wall_takes_over_the_verdicts_of_another_tab(seat: Seat, judging: Opener, browser: Browser) -> None:

@@ -12,8 +12,9 @@ import base64
 import hashlib
 import hmac
 import secrets
+import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,24 +164,32 @@ class Access:
 
 
 class Attempts:
-    """Wrong tokens by address; too many of them make the address wait."""
+    """Wrong tokens by address; too many of them make the next wrong ones wait."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failed: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._failed: dict[str, deque[float]] = {}
+        self._swept = clock()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many addresses are remembered."""
+        return len(self._failed)
 
     def must_wait(self, address: str) -> bool:
         """Return whether this address had too many wrong tokens of late."""
-        failed = self._failed[address]
-        while failed and failed[0] < self._clock() - ATTEMPT_SECONDS:
-            failed.popleft()
-        if not failed:
-            del self._failed[address]
-        return len(failed) >= ATTEMPTS
+        begin = self._clock() - ATTEMPT_SECONDS
+        with self._lock:
+            return sum(at >= begin for at in self._failed.get(address, ())) >= ATTEMPTS
 
     def add(self, address: str) -> None:
-        """Note a wrong token."""
-        self._failed[address].append(self._clock())
+        """Note a wrong token, and forget addresses whose last one is old."""
+        now = self._clock()
+        with self._lock:
+            self._failed.setdefault(address, deque(maxlen=ATTEMPTS)).append(now)
+            if now - self._swept > ATTEMPT_SECONDS:
+                self._failed = {name: ats for name, ats in self._failed.items() if ats[-1] >= now - ATTEMPT_SECONDS}
+                self._swept = now
 
 
 def people_of(raters: Sequence[str]) -> list[Person]:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.database import DatabaseFailed
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.guard import Refusal, problem, wants_page
 from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.studio.pages import missing
@@ -39,11 +40,13 @@ STATUS_OF = {
     "blind-ended": 409,
     "blind-not-ended": 409,
     "blind-no-answers": 409,
+    "blind-many-answers": 409,
     "human-all-careless": 409,
     "human-only-repeats": 409,
     "vote-of-another-rater": 403,
     "vote-id-taken": 409,
     "studio-other-store": 409,
+    "studio-other-rater": 409,
     "studio-no-rater": 404,
     "studio-rater-twice": 409,
     "studio-named-rater": 409,
@@ -53,7 +56,7 @@ STATUS_OF = {
     "upload-no-prompt": 422,
     "upload-no-room": 507,
 }
-BAD_REQUEST, NOT_FOUND, UNAVAILABLE = 400, 404, 503
+BAD_REQUEST, NOT_FOUND, FAILED, UNAVAILABLE = 400, 404, 500, 503
 
 
 def add_failures(app: FastAPI) -> None:
@@ -62,12 +65,14 @@ def add_failures(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)  # which is raised again, so that the terminal shows it
 
 
 def _known(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ThumbtuneError)
     default = UNAVAILABLE if isinstance(error, DatabaseFailed) else BAD_REQUEST
-    return JSONResponse(problem(error.code, in_studio(str(error))), STATUS_OF.get(error.code, default))
+    sentence = told_to(getattr(request.state, "person", None), request.app.state.site, in_studio(str(error)))
+    return JSONResponse(problem(error.code, sentence), STATUS_OF.get(error.code, default))
 
 
 def _refusal(request: Request, error: Exception) -> JSONResponse:
@@ -86,8 +91,15 @@ def _first(errors: Sequence[Any]) -> str:
     return f"{where} cannot be used: {errors[0]['msg']}."
 
 
+def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    sentence = "The studio failed at this request; its terminal says where. Load the page again."
+    return JSONResponse(problem("studio-failed", sentence), FAILED)
+
+
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, Refusal):  # of a body that became too large while it was read
+        return _refusal(request, error.__cause__)
     if error.status_code == NOT_FOUND and wants_page(request.headers, request.url.path):
         return missing(request)
     code = {404: "studio-no-such-address", 405: "studio-no-such-method"}.get(error.status_code, "studio-failed")

@@ -9,14 +9,15 @@
 
 import json
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.studio.access import Person
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.site import Site, is_known_host
 
 MAX_BODY_BYTES = 1_000_000
@@ -79,7 +80,7 @@ class Guard:
         try:
             by_token, by_cookie = self._by_token(scope, headers), self._by_cookie(headers)
         except ThumbtuneError as error:  # nobody knows who is a person of this studio
-            raise Refusal(503, error.code, str(error)) from error
+            raise Refusal(503, error.code, told_to(None, self.site, str(error))) from error
         if scope["method"] not in SAFE_METHODS:
             if by_token is None and not {"origin", "sec-fetch-site"} & set(headers):
                 raise Refusal(403, "studio-no-origin", "Requests without a browser need a token in Authorization.")
@@ -109,13 +110,9 @@ def is_still_in(site: Site, headers: Headers, person: Person) -> bool:
 
 def person_by_cookie(site: Site, headers: Headers) -> Person | None:
     """Return the person whose cookie a request has, or None."""
-    cookies: SimpleCookie = SimpleCookie()
-    try:
-        cookies.load(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    cookie = cookies.get(site.cookie)
-    return None if cookie is None else site.access.by_cookie(cookie.value)
+    # as browsers mean it: programs at other ports of this machine set cookies that no standard allows
+    cookie = cookie_parser(headers.get("cookie", "")).get(site.cookie)
+    return None if cookie is None else site.access.by_cookie(cookie)
 
 
 def wants_page(headers: Headers, path: str) -> bool:
@@ -124,23 +121,23 @@ def wants_page(headers: Headers, path: str) -> bool:
 
 
 def signed_in(site: Site, scope: Scope, token: str) -> Person:
-    """Return the person with a token; wrong ones are counted by their address.
+    """Return the person with a token; wrong ones are counted by their address, which people may share.
 
     Raises:
-        Refusal: the token is wrong, or the address had too many wrong ones.
+        Refusal: the token is wrong; the sentence says so, or that the address had too many wrong ones.
     """
+    person = site.access.by_token(token)
+    if person is not None:
+        return person
     address = (scope.get("client") or ("?", 0))[0]
     if site.attempts.must_wait(address):
         raise Refusal(429, "studio-too-many-tokens", "Too many wrong tokens came from this address; wait a minute.")
-    person = site.access.by_token(token)
-    if person is None:
-        site.attempts.add(address)
-        raise Refusal(
-            401,
-            "studio-wrong-token",
-            "This link does not work, or was ended; ask the owner for a new one, or copy the whole link again.",
-        )
-    return person
+    site.attempts.add(address)
+    raise Refusal(
+        401,
+        "studio-wrong-token",
+        "This link does not work, or was ended; ask the owner for a new one, or copy the whole link again.",
+    )
 
 
 def check_host(headers: Headers, hosts: Iterable[str]) -> None:
@@ -161,10 +158,18 @@ def check_origin(headers: Headers, path: str) -> None:
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     is_link = headers.get("sec-fetch-mode") == "navigate" and not path.startswith("/api/")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+    if origin is not None and _place_of(origin) != headers.get("host", ""):
         raise Refusal(403, "studio-other-origin", "Pages of other sites may not use the studio.")
     if site is not None and site not in ("same-origin", "none") and not is_link:
         raise Refusal(403, "studio-other-origin", "Pages of other sites may not use the studio.")
+
+
+def _place_of(origin: str) -> str | None:
+    """Return the host and port of an origin; None for a text that is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as "http://["
+        return None
 
 
 def check_body(headers: Headers, path: str) -> None:

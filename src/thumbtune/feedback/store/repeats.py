@@ -2,6 +2,9 @@
 
 A repeat is a vote whose id follows from the first one's, so that it is known as such, and stored once. It is ordered
 just before the first vote, which therefore stays the one that counts: a repeat measures, and changes no label.
+
+A rater who takes a repeat back, or looks back at it, repeats the vote once more. Such a further repeat has the id of
+the repeat before with its last four digits counted on; the last one that stands is compared with the first vote.
 """
 
 import hashlib
@@ -24,6 +27,7 @@ from thumbtune.feedback.store.votes import Kind, check_vote, post, uuid_version
 REPEAT_VERSION = 8  # of UUIDs: "custom"; the votes of raters are random (4), those of imports derived (5)
 FORGOTTEN_AFTER = 20  # votes, after which a rater hardly remembers an image
 CANDIDATES = 200
+COUNTED = 4  # last digits of a repeat's id, which tell a further repeat of a vote from the one before
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,20 @@ def is_repeat(vote_id: str) -> bool:
     return uuid_version(vote_id) == REPEAT_VERSION
 
 
+def further_repeat(repeat: str) -> str:
+    """Return the id of the repeat after this one, of the same vote.
+
+    >>> further_repeat("0f0e0d0c-0b0a-8908-8706-0504030201ff")
+    '0f0e0d0c-0b0a-8908-8706-050403020200'
+    """
+    return f"{_series(repeat)}{(int(repeat[-COUNTED:], 16) + 1) % 16**COUNTED:0{COUNTED}x}"
+
+
+def _series(repeat: str) -> str:
+    """Return what all repeats of a vote share."""
+    return repeat[:-COUNTED]
+
+
 def repeats_for(store: Store, rater: str, count: int, seed: int) -> list[tuple[str, StoredImage]]:
     """Return up to `count` images to judge again, each with the id for the vote; fewer or none early on."""
     vote = aliased(Vote)
@@ -63,7 +81,7 @@ def repeats_for(store: Store, rater: str, count: int, seed: int) -> list[tuple[s
 
 
 def post_repeat(store: Store, vote_id: str, image: int, kind: Kind, rater: str) -> str:
-    """Store a repeat of the vote from which its id follows, and return the id.
+    """Store a repeat, or a further one, of the vote from which its id follows, and return the id.
 
     Raises:
         ThumbtuneError: the rater has no such vote on this image.
@@ -91,17 +109,18 @@ def post_repeat(store: Store, vote_id: str, image: int, kind: Kind, rater: str) 
 
 
 def agreement_of(store: Store, rater: str) -> Agreement:
-    """Return how often a rater's repeats agree with their first votes."""
+    """Return how often a rater's repeats agree with their first votes; of several repeats of a vote the last counts."""
     with store.reading() as session:
         votes = select(Vote.id, Vote.kind).where(Vote.rater == rater, stands(Vote), Vote.kind.in_(("like", "dislike")))
-        kinds = {name: kind for name, kind in session.execute(votes)}
-    pairs = [(kind, kinds[again]) for name, kind in kinds.items() if (again := repeat_id(name)) in kinds]
+        kinds = {name: kind for name, kind in session.execute(votes.order_by(Vote.sequence))}
+    last = {_series(name): kind for name, kind in kinds.items() if is_repeat(name)}
+    pairs = [(kind, last[again]) for name, kind in kinds.items() if (again := _series(repeat_id(name))) in last]
     return Agreement(repeats=len(pairs), agreed=sum(first == again for first, again in pairs))
 
 
 def _first_of(session: Session, repeat: str, image: int, rater: str) -> Vote | None:
     votes: Sequence[Vote] = session.scalars(select(Vote).where(Vote.picture_id == image, Vote.rater == rater)).all()
-    return next((vote for vote in votes if repeat_id(vote.id) == repeat), None)
+    return next((vote for vote in votes if _series(repeat_id(vote.id)) == _series(repeat)), None)
 
 
 def _just_before(time: datetime) -> datetime:

@@ -3,6 +3,7 @@
 The owner makes a test of a duel and ends it. Until then no answer of the studio holds a side or a score.
 """
 
+import logging
 import secrets
 import shlex
 from typing import Annotated, Any, Literal
@@ -23,16 +24,19 @@ from thumbtune.evaluation.human.plan import (
     Trial,
 )
 from thumbtune.studio.access import Person
-from thumbtune.studio.blind.folder import BlindTest, all_tests, find_test, make_test
+from thumbtune.studio.blind.folder import BlindTest, all_tests, faults_of_tests, find_test, make_test
 from thumbtune.studio.blind.reveal import Revealed, end_if_decided, result_file, reveal, revealed
 from thumbtune.studio.blind.sitting import Given, TakenBack, answered, give, sittings
 from thumbtune.studio.blind.sources import sources_of
 from thumbtune.studio.blind.tickets import PLACES, Ticket
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.folders import folder_with
 from thumbtune.studio.people import Anybody, Owner, Studio
+from thumbtune.studio.sender import check_sender
 from thumbtune.studio.site import Site
 
 router = APIRouter(tags=["blind"])
+_log = logging.getLogger(__name__)
 SEED_BITS = 63
 MAX_ANSWERS = 50
 MAX_PAIRS = 500
@@ -75,7 +79,10 @@ class RaterProgress(BaseModel):
 
 
 class TestView(BaseModel):
-    """A blind test. Only the owner is told what it compares, and how far each rater is."""
+    """A blind test. Only the owner is told what it compares, and how far each rater is.
+
+    fault: why it cannot be read
+    """
 
     id: str
     question: str
@@ -88,6 +95,7 @@ class TestView(BaseModel):
     a: str | None = None
     b: str | None = None
     raters: list[RaterProgress] = []
+    fault: str | None = None
 
 
 class TrialView(BaseModel):
@@ -128,11 +136,12 @@ class UndoBody(BaseModel):
 
 
 class Answers(BaseModel):
-    """Answers and undos, oldest first. `store` is the mark of the store that they are for, from `me`."""
+    """Answers and undos, oldest first. `store` and `rater` say for which store and from whom, as `me` tells."""
 
     model_config = ConfigDict(extra="forbid")
 
     store: str | None = Field(default=None, max_length=100)
+    rater: str | None = Field(default=None, max_length=100)
     answers: list[AnswerBody | UndoBody] = Field(min_length=1, max_length=MAX_ANSWERS)
 
 
@@ -159,11 +168,15 @@ class Ending(BaseModel):
 
 
 class ResultView(BaseModel):
-    """The result, as `thumbtune human read --out` writes it; where it was saved; and the command that does the same."""
+    """The result, as `thumbtune human read --out` writes it; where it was saved; and the command that does the same.
+
+    unsaved: why it could not be saved beside the images
+    """
 
     result: dict[str, Any]
     files: list[str]
     command: str
+    unsaved: str | None = None
 
 
 @router.get("/blind/sources")
@@ -177,8 +190,9 @@ def sources(site: Studio, person: Owner) -> list[SourceView]:
 
 @router.get("/blind")
 def tests(site: Studio, person: Anybody) -> list[TestView]:
-    """Return the blind tests, the newest first."""
-    return [_view(test, person) for test in all_tests(site.folder)]
+    """Return the blind tests, the newest first, then for the owner those that cannot be read."""
+    found = [_listed(site, test, person) for test in all_tests(site.folder)]
+    return found + ([_unreadable(fault) for fault in faults_of_tests(site.folder)] if person.is_owner else [])
 
 
 @router.post("/blind")
@@ -233,16 +247,15 @@ def trial(site: Studio, person: Anybody, test: TestId, trial: TrialId) -> TrialV
 
 @router.post("/blind/{test}/answers")
 def answers(site: Studio, person: Anybody, test: TestId, body: Answers) -> AnswerResults:
-    """Store answers and undos: each once, however often it is sent."""
-    if body.store not in (None, site.mark):
-        raise ThumbtuneError(
-            "These answers are for another store; start the studio on that one, and they will be sent.",
-            code="studio-other-store",
-        )
+    """Store answers and undos: each once, however often it is sent. The rule may then end the test."""
+    check_sender(site, person, store=body.store, rater=body.rater)
     events = [_event(one) for one in body.answers]
     found = find_test(site.folder, test)
     wrong = give(found, person.rater, events)
-    end_if_decided(site, found)
+    try:
+        end_if_decided(site, found)
+    except ThumbtuneError as error:  # what came is stored all the same; the next answer asks the rule again
+        _log.warning("The rule of blind test %s could not be asked: %s", test, error)
     return AnswerResults(results=[AnswerResult(stored=True) if error is None else _refused(error) for error in wrong])
 
 
@@ -271,17 +284,33 @@ def _open(site: Site, test: str) -> BlindTest:
     return found
 
 
-def _view(test: BlindTest, person: Person) -> TestView:
+def _listed(site: Site, test: BlindTest, person: Person) -> TestView:
+    try:
+        return _view(test, person)
+    except ThumbtuneError as error:  # of this test alone
+        return _plain(test, 0).model_copy(update={"fault": told_to(person, site, str(error))})
+
+
+def _unreadable(fault: ThumbtuneError) -> TestView:
+    nothing = {"id": "", "question": "A blind test that cannot be read", "trials": 0, "answered": 0, "made_at": ""}
+    return TestView(**nothing, ended=True, stop="all", fault=str(fault))
+
+
+def _plain(test: BlindTest, answered: int) -> TestView:
     facts = test.facts
-    plain = TestView(
+    return TestView(
         id=facts.id,
         question=facts.question,
         trials=facts.trials,
-        answered=len(answered(test, person.rater)),
+        answered=answered,
         made_at=facts.made_at,
         ended=facts.ended_at is not None,
         stop=facts.stop,
     )
+
+
+def _view(test: BlindTest, person: Person) -> TestView:
+    facts, plain = test.facts, _plain(test, len(answered(test, person.rater)))
     if not person.is_owner:
         return plain
     raters = [RaterProgress(rater=rater, answered=count) for rater, count in sittings(test)]
@@ -307,4 +336,4 @@ def _refused(error: ThumbtuneError) -> AnswerResult:
 
 
 def _result(found: Revealed) -> ResultView:
-    return ResultView(result=found.result, files=found.files, command=found.command)
+    return ResultView(**vars(found))

@@ -11,7 +11,11 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.repeats import is_repeat, post_repeat
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.votes import Details
+from thumbtune.studio.access import Person
+from thumbtune.studio.folder_names import told_to
 from thumbtune.studio.people import Anybody, Studio
+from thumbtune.studio.sender import check_sender
+from thumbtune.studio.site import Site
 
 router = APIRouter(tags=["judge"])
 MAX_VOTES = 50
@@ -41,11 +45,12 @@ class Undo(BaseModel):
 
 
 class Batch(BaseModel):
-    """Votes and undos, oldest first. `store` is the mark of the store that they are for, from `me`."""
+    """Votes and undos, oldest first. `store` and `rater` say for which store and from whom, as `me` tells."""
 
     model_config = ConfigDict(extra="forbid")
 
     store: str | None = Field(default=None, max_length=100)
+    rater: str | None = Field(default=None, max_length=100)
     votes: list[Vote | Undo] = Field(min_length=1, max_length=MAX_VOTES)
 
 
@@ -66,13 +71,9 @@ class Results(BaseModel):
 @router.post("/votes")
 def votes(site: Studio, person: Anybody, batch: Batch) -> Results:
     """Store votes and undos in one transaction: all that are valid, or in a failure none."""
-    if batch.store not in (None, site.mark):
-        raise ThumbtuneError(
-            "These votes are for another store; start the studio on that one, and they will be sent.",
-            code="studio-other-store",
-        )
+    check_sender(site, person, store=batch.store, rater=batch.rater)
     with site.store.transaction():
-        return Results(results=[_result(site.store, one, person.rater) for one in batch.votes])
+        return Results(results=[_result(site, one, person) for one in batch.votes])
 
 
 @router.post("/votes/{vote}/undo")
@@ -82,11 +83,11 @@ def undo(site: Studio, person: Anybody, vote: Annotated[UUID, Path()]) -> Result
     return Result(stored=True)
 
 
-def _result(store: Store, one: Vote | Undo, rater: str) -> Result:
+def _result(site: Site, one: Vote | Undo, person: Person) -> Result:
     try:
-        _store(store, one, rater)
+        _store(site.store, one, person.rater)
     except ThumbtuneError as error:  # of this vote alone; failures of the database end the transaction
-        return Result(stored=False, code=error.code, message=str(error))
+        return Result(stored=False, code=error.code, message=told_to(person, site, str(error)))
     return Result(stored=True)
 
 

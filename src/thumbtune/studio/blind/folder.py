@@ -192,15 +192,23 @@ def find_test(place: Path, name: str) -> BlindTest:
 
 def all_tests(place: Path) -> list[BlindTest]:
     """Return the tests, the newest first; those that cannot be read are left out."""
-    tests = []
-    for file in (place / FOLDER).glob(f"*/{FACTS}"):
+    tests = [test for test in _tests(place) if isinstance(test, BlindTest)]
+    return sorted(tests, key=lambda test: test.facts.made_at, reverse=True)
+
+
+def faults_of_tests(place: Path) -> list[ThumbtuneError]:
+    """Return why tests cannot be read, an error for each of them."""
+    return [fault for fault in _tests(place) if isinstance(fault, ThumbtuneError)]
+
+
+def _tests(place: Path) -> Iterator[BlindTest | ThumbtuneError]:
+    for file in sorted((place / FOLDER).glob(f"*/{FACTS}")):
         if file.parent.name.startswith("."):
             continue
         try:
-            tests.append(_read(file.parent))
-        except ThumbtuneError:
-            continue
-    return sorted(tests, key=lambda test: test.facts.made_at, reverse=True)
+            yield _read(file.parent)
+        except ThumbtuneError as error:
+            yield error
 
 
 def _read(folder: Path) -> BlindTest:

@@ -1,11 +1,13 @@
 """The end of a blind test: its answers are evaluated as `thumbtune human read` does, and the result is saved.
 
 The result lies in the folder of the test, and in `blind/` beside the images that were compared: in the folder of the
-run, or of the duel.
+run, or of the duel. The end is noted first: answers do not wait for a folder that cannot be written, and what could
+not be saved is saved when the owner looks at the result, or the owner is told why not.
 """
 
 import json
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,15 @@ MAX_RESULT_BYTES = 50_000_000
 
 @dataclass(frozen=True)
 class Revealed:
-    """A result. files: where it was saved, seen from the root; command: does the same."""
+    """A result.
+
+    files: where it was saved, seen from the root; command: does the same; unsaved: why it lies not beside the images
+    """
 
     result: dict[str, Any]
     files: list[str]
     command: str
+    unsaved: str | None = None
 
 
 def reveal(site: Site, test: BlindTest, keep_careless: bool = False) -> Revealed:
@@ -64,9 +70,12 @@ def end_if_decided(site: Site, test: BlindTest) -> bool:
 
 
 def _end(site: Site, test: BlindTest, keep_careless: bool) -> None:
-    """Save the result and end the test; nobody else may write meanwhile."""
-    _save(site, test, _result_of(test, keep_careless))
+    """End the test and save its result; nobody else may write meanwhile."""
+    result = _result_of(test, keep_careless)  # which may refuse the end
     test.end(keep_careless)
+    with suppress(ThumbtuneError):  # `revealed` tries again, and tells the owner
+        _save(test.folder, RESULT, result)
+        _save_beside(site, test, result)
 
 
 def _is_counted(file: Path) -> bool:
@@ -93,20 +102,29 @@ def revealed(site: Site, test: BlindTest) -> Revealed:
     Raises:
         ThumbtuneError: it has not ended, or the result cannot be read.
     """
-    if test.reread().facts.ended_at is None:
+    facts = test.reread().facts
+    if facts.ended_at is None:
         raise ThumbtuneError(
             "This blind test has not ended, so nobody may know its result; end it first.", code="blind-not-ended"
         )
+    if not (test.folder / f"{RESULT}.json").exists():  # it could not be saved at the end
+        with test.alone():
+            _save(test.folder, RESULT, _result_of(test, facts.keep_careless))
     try:
         result = documents.read_json(test.folder / f"{RESULT}.json", max_bytes=MAX_RESULT_BYTES)
     except documents.DocumentFault as fault:
         raise ThumbtuneError(
             f"The result of this blind test cannot be read ({fault}); run `{_command(test)}`.", code="blind-no-result"
         ) from fault
+    unsaved = None
+    try:
+        _save_beside(site, test, result)
+    except ThumbtuneError as error:
+        unsaved = f"The result lies in the studio alone, not beside the images: {error}"
     folder = _beside(site, test)
     beside = [] if folder is None else sorted(folder.glob(f"{test.facts.id}.*"))
     files = [file.relative_to(site.root).as_posix() for file in beside] if site.root else []
-    return Revealed(result, files, _command(test))
+    return Revealed(result, files, _command(test), unsaved)
 
 
 def _result_of(test: BlindTest, keep_careless: bool) -> dict[str, Any]:
@@ -119,17 +137,19 @@ def _result_of(test: BlindTest, keep_careless: bool) -> dict[str, Any]:
     return read_study(test.key, [test.answers], keep_careless)
 
 
-def _save(site: Site, test: BlindTest, result: dict[str, Any]) -> None:
+def _save(folder: Path, name: str, result: dict[str, Any]) -> None:
     from thumbtune.report.human_result import result_page, result_table
 
     texts = {"html": result_page(result), "csv": result_table(result), "json": json.dumps(result, indent=1)}
-    folders = [(test.folder, RESULT)]
+    for ending, text in texts.items():  # json as the last: with it, all are there
+        write_text(folder / f"{name}.{ending}", text)
+
+
+def _save_beside(site: Site, test: BlindTest, result: dict[str, Any]) -> None:
+    """Save a result beside the images, unless it lies there."""
     beside = _beside(site, test)
-    if beside is not None:
-        folders.append((beside, test.facts.id))
-    for folder, name in folders:
-        for ending, text in texts.items():
-            write_text(folder / f"{name}.{ending}", text)
+    if beside is not None and not (beside / f"{test.facts.id}.json").exists():
+        _save(beside, test.facts.id, result)
 
 
 def _beside(site: Site, test: BlindTest) -> Path | None:

@@ -3,7 +3,8 @@
 Each answer has an id that the browser chose. The file also keeps the ids of all answers and undos that came, so that a
 request that is sent again, after a lost answer or a restart, changes nothing. And it keeps the first answer to each
 trial with the time at which it came, by which the stopping rule counts, whatever is changed or taken back later. These
-times keep the order of arrival of all raters together, also if the machine's clock is set back meanwhile.
+times keep the order of arrival of all raters together, also if the machine's clock is set back meanwhile. The number
+of ids is bounded, so that no rater can make a file too large to be read again.
 """
 
 import json
@@ -19,6 +20,8 @@ from thumbtune.evaluation.human.answers import ANSWERS_VERSION, MAX_ANSWER_BYTES
 from thumbtune.files import write_text
 from thumbtune.studio.access import digest_of
 from thumbtune.studio.blind.folder import BlindTest
+
+MAX_EVENTS = 20_000  # answers and undos of a rater, of 42 bytes each; a test has 750 trials at most
 
 
 @dataclass(frozen=True)
@@ -64,26 +67,35 @@ def give(test: BlindTest, rater: str, events: Sequence[Given | TakenBack]) -> li
             ended = ThumbtuneError("This blind test has ended; no more answers count.", code="blind-ended")
             return [ended] * len(events)
         record = _read(test, rater)
-        trials = {trial.id for trial in test.study.trials}
+        trials, known = {trial.id for trial in test.study.trials}, dict.fromkeys(record["events"])
         at = _arrival_time(test)
-        results = [_apply(record, event, trials, at) for event in events]
+        results = [_apply(record, event, trials, known, at) for event in events]
+        record["events"] = list(known)
         _write(test, rater, record)
         return results
 
 
-def _apply(record: dict[str, Any], event: Given | TakenBack, trials: set[str], at: str) -> ThumbtuneError | None:
-    answers = record["answers"]
+def _apply(
+    record: dict[str, Any], event: Given | TakenBack, trials: set[str], known: dict[str, None], at: str
+) -> ThumbtuneError | None:
+    """Change a record by an event, unless its id is known, and add that to the known ones; return what is wrong."""
+    answers, is_new = record["answers"], event.id not in known
+    if isinstance(event, Given) and event.trial not in trials:
+        return ThumbtuneError("This pair is not of this blind test; load the page again.", code="blind-no-trial")
+    if is_new and len(known) >= MAX_EVENTS:
+        return ThumbtuneError(
+            f"You have answered and undone {MAX_EVENTS:,} times in this blind test, and no more is stored; ask the "
+            "owner to end it.",
+            code="blind-many-answers",
+        )
+    known[event.id] = None
     if isinstance(event, TakenBack):
         record["answers"] = [answer for answer in answers if answer["event"] != event.id]
-    elif event.trial not in trials:
-        return ThumbtuneError("This pair is not of this blind test; load the page again.", code="blind-no-trial")
-    elif event.id not in record["events"]:
+    elif is_new:
         row = {"id": event.trial, "choice": event.choice, "seconds": event.seconds, "event": event.id}
         record["answers"] = [answer for answer in answers if answer["id"] != event.trial] + [row]
         if all(arrival["id"] != event.trial for arrival in record["arrivals"]):
             record["arrivals"].append(_arrival(row, at))
-    if event.id not in record["events"]:
-        record["events"].append(event.id)
     return None
 
 
@@ -137,7 +149,14 @@ def content_of(file: Path) -> dict[str, Any]:
 def _write(test: BlindTest, rater: str, record: dict[str, Any]) -> None:
     done = len(record["answers"]) == test.facts.trials
     record["finished"] = (record["finished"] or _now()) if done else None
-    write_text(answer_file(test, rater), json.dumps(record, indent=1), durable=True)
+    text = json.dumps(record, indent=1)
+    if len(text) > MAX_ANSWER_BYTES:  # ASCII; it could not be read again
+        raise ThumbtuneError(
+            f"Your answers to this blind test would have more than {MAX_ANSWER_BYTES:,} bytes, and no more are stored; "
+            "ask the owner to end it.",
+            code="blind-many-answers",
+        )
+    write_text(answer_file(test, rater), text, durable=True)
 
 
 def _now() -> str:

@@ -26,7 +26,7 @@ const look = async () => {
   clearTimeout(timer);
   try {
     tests = await get("blind");
-    for (const test of tests) if (!test.ended) outboxOf(test.id); // which sends what waits
+    for (const test of tests) if (test.id) outboxOf(test.id); // which sends what waits; an ended test refuses it in words
     draw();
   } catch (error) {
     if (error.status) at("tests").replaceChildren(make("p", { class: "quiet" }, ...spoken(error.message)));
@@ -44,6 +44,7 @@ const draw = () => {
 };
 
 const card = (test) => {
+  if (test.fault) return make("article", { class: "card job" }, make("strong", {}, test.question), make("p", { class: "sentence" }, ...spoken(test.fault)));
   const state = test.ended ? ["✓", "Ended"] : test.answered >= test.trials ? ["✓", "Answered"] : ["▶", "Open"];
   const title = isOwner ? `${test.b} against ${test.a}` : test.question;
   const link = (view, words, kind) => make("a", { class: `button small ${kind}`, href: `#${view}=${test.id}` }, words);

@@ -12,6 +12,7 @@ const PENDING = `thumbtune:${person.store}:blind-pending`; // the settings of te
 
 const pending = () => { try { return JSON.parse(localStorage.getItem(PENDING) ?? "{}"); } catch { return {}; } };
 const keepPending = (now) => localStorage.setItem(PENDING, JSON.stringify(now));
+const alone = (work) => (navigator.locks ? navigator.locks.request(PENDING, work) : work()); // of all tabs
 
 export class NewTest {
   // `made` is called after a test was made.
@@ -106,16 +107,26 @@ export class NewTest {
     this.#ask(async () => {
       try {
         await this.load();
-        for (const job of done) {
-          const source = this.sources.find((one) => one.path === `duels/${job.name}`);
-          if (source) await this.#make(source.id, waiting[job.id]);
-          const { [job.id]: _, ...rest } = pending(); // only now: a test that was not made is made at the next look
-          keepPending(rest);
-        }
+        for (const job of done) await alone(() => this.#makeOf(job));
       } finally {
         this.beginning = false;
       }
     });
+  }
+
+  // Make the test of a job's images, unless another tab has: whoever takes its settings makes it.
+  async #makeOf(job) {
+    const { [job.id]: settings, ...rest } = pending();
+    if (!settings) return this.made(); // another tab's test is to be seen
+    keepPending(rest);
+    try {
+      const source = this.sources.find((one) => one.path === `duels/${job.name}`);
+      if (source) await this.#make(source.id, settings);
+    } catch (error) {
+      keepPending({ ...pending(), [job.id]: settings }); // for the next look
+      throw error;
+    }
+    return undefined;
   }
 
   async #copy() {

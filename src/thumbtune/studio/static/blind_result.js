@@ -29,7 +29,7 @@ const headline = ({ a, b, overall, sequential }) => {
 };
 
 // Show a result, as the API gives it.
-export const showResult = ({ result, files, command }) => {
+export const showResult = ({ result, files, command, unsaved }) => {
   const { overall, bias, raters, prompts, sentences, notes } = result;
   const { rate } = overall;
   const [first, ...rest] = sentences;
@@ -42,7 +42,7 @@ export const showResult = ({ result, files, command }) => {
   const [left, , right] = at("ends").children;
   left.textContent = `A: ${result.a}`;
   right.textContent = `B: ${result.b}`;
-  at("more").replaceChildren(...[...rest, ...notes].map((line) => make("li", {}, ...spoken(line))));
+  at("more").replaceChildren(...[...(unsaved ? [unsaved] : []), ...rest, ...notes].map((line) => make("li", {}, ...spoken(line))));
   const [b, tie, a] = overall.votes;
   const numbers = [
     ["B is preferred in", `${percent(rate.rate)}, 95% interval ${range(overall.interval)}; no preference counts half`],

@@ -16,7 +16,9 @@ const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 const outboxes = new Map();
 export const outboxOf = (test) => {
   if (!outboxes.has(test)) {
-    outboxes.set(test, new Outbox(`blind-${test}`, (entries) => [`blind/${test}/answers`, { store: person.store, answers: entries }]));
+    outboxes.set(test, new Outbox(`blind-${test}`, (entries) => [
+      `blind/${test}/answers`, { store: person.store, rater: person.rater, answers: entries },
+    ]));
   }
   return outboxes.get(test);
 };

@@ -4,7 +4,7 @@ import { Deck, load } from "./deck.js";
 import { number } from "./element.js";
 import { keyOf, onKeys, printKeys, tableOf } from "./keys.js";
 import { nudge, onCounts, setSubject, tell } from "./shell.js";
-import { history, onHistory, setHistory, undo, vote } from "./votes.js";
+import { furtherRepeat, history, onHistory, setHistory, undo, vote } from "./votes.js";
 import { Wall } from "./wall.js";
 
 const at = (id) => document.getElementById(id);
@@ -31,8 +31,8 @@ onHistory(() => {
   const first = past.findIndex(({ id }) => ids.has(id)); // those before have only grown too old to be kept
   const looked = back === null ? null : past[back].id;
   const judged = now.filter(({ id }) => !known.has(id));
-  const again = new Set(judged.map(({ item }) => item.id)); // judged otherwise, after a look back
-  const takenBack = past.filter(({ id, item }, place) => place > first && !ids.has(id) && !again.has(item.id));
+  const changed = new Set(judged.map(({ item }) => item.id)); // judged otherwise, after a look back
+  const takenBack = past.filter(({ id, item }, place) => place > first && !ids.has(id) && !changed.has(item.id));
   past = now;
   if (looked !== null && !ids.has(looked)) back = backCard = null;
   else if (looked !== null) back = past.findIndex(({ id }) => id === looked);
@@ -81,8 +81,11 @@ function drawEnd(isEmpty) {
   at("end").hidden = !done;
 }
 
+// A verdict that follows on a silent repeat, after an undo or a look back, is a repeat again.
+const again = (item) => ({ ...item, vote: item.vote ? furtherRepeat(item.vote) : null });
+
 function remember(item, kind, id) {
-  past = [...history(), { item: { ...item, vote: null }, kind, id }].slice(-60); // another tab may have judged just now
+  past = [...history(), { item: again(item), kind, id }].slice(-60); // another tab may have judged just now
   setHistory(past);
 }
 
@@ -102,10 +105,9 @@ function judgeShown(kind) {
   const reason = [...reasons].join(", ") || null;
   if (back === null) judge(card, kind, reason);
   else {
-    const entry = past[back];
-    nudge({ [KINDS[entry.kind]]: -1, [KINDS[kind]]: 1 });
-    entry.id = vote(entry.item.id, kind, { reason });
-    entry.kind = kind;
+    const entry = past[back], { item } = entry;
+    if (!item.vote && entry.kind !== kind) nudge({ [KINDS[entry.kind]]: -1, [KINDS[kind]]: 1 }); // a repeat changes no label
+    Object.assign(entry, { id: vote(item.id, kind, item.vote ? { id: item.vote, reason } : { reason }), kind, item: again(item) });
     setHistory(past);
     look(1);
   }
@@ -117,7 +119,7 @@ function takeBack() {
   if (!entry) return null;
   setHistory(past);
   undo(entry.id);
-  nudge({ [KINDS[entry.kind]]: -1, left: 1 });
+  if (!entry.item.vote) nudge({ [KINDS[entry.kind]]: -1, left: 1 });
   deck.putBack(entry.item);
   back = backCard = null;
   draw();

@@ -10,12 +10,15 @@ const PATIENCE_MS = 20_000; // with one answer; a lost one is asked for again
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 const outboxes = new Set();
-const listeners = { waiting: new Set(), refused: new Set() };
+const OTHER_RATER = "studio-other-rater"; // another link was opened in this browser since
+const listeners = { waiting: new Set(), refused: new Set(), held: new Set() };
 const memory = new Map(); // for browsers that store nothing
 
-// Hear how many entries wait and whether another tab has just sent one, or of one that was refused.
+// Hear how many entries wait and whether another tab has just sent one, why and how many were refused, or why all
+// are held back until they may be sent.
 export const onWaiting = (hear) => listeners.waiting.add(hear);
 export const onRefused = (hear) => listeners.refused.add(hear);
+export const onHeld = (hear) => listeners.held.add(hear);
 
 // Return a random UUID; crypto.randomUUID exists only on this machine or behind TLS.
 export const uuid = () => {
@@ -78,7 +81,8 @@ export class Outbox {
   waiting() { return this.keys().map((key) => JSON.parse(kept(key) ?? "null")).filter(Boolean); }
 
   add(entry) {
-    this.last = Math.max(Date.now() * 1000, this.last + 1);
+    const { length } = this.queue, greatest = Number(this.keys().at(-1)?.slice(length, length + 16) ?? 0);
+    this.last = Math.max(Date.now() * 1000, this.last + 1, greatest + 1); // also after a reload, and a clock set back
     keep(`${this.queue}${String(this.last).padStart(16, "0")}:${uuid().slice(0, 8)}`, JSON.stringify(entry));
     tellWaiting();
     this.send();
@@ -87,10 +91,12 @@ export class Outbox {
   async post(batch) {
     const [path, body] = this.request(batch.map(([, entry]) => entry));
     const answer = await post(path, body, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const refused = new Map(); // sentence -> how many
     answer.results.forEach((result, place) => {
-      if (!result.stored) for (const hear of listeners.refused) hear(result.message, batch[place][1]);
+      if (!result.stored) refused.set(result.message, (refused.get(result.message) ?? 0) + 1);
       forget(batch[place][0]);
     });
+    for (const [sentence, count] of refused) for (const hear of listeners.refused) hear(sentence, count);
   }
 
   // A batch that the studio does not understand is sent one by one, so that one bad entry holds up no other.
@@ -100,7 +106,7 @@ export class Outbox {
         await this.post([one]);
       } catch (error) {
         if (!(error instanceof Refused) || error.status !== 422) throw error;
-        for (const hear of listeners.refused) hear(error.message, one[1]);
+        for (const hear of listeners.refused) hear(error.message, 1);
         forget(one[0]);
       }
     }
@@ -131,7 +137,11 @@ export class Outbox {
     this.sending = this.alone(() => this.sendAll());
     try {
       await this.sending;
-    } catch {
+    } catch (error) {
+      if (error.code === OTHER_RATER) {
+        for (const hear of listeners.held) hear(error.message);
+        return undefined; // they stay here for their rater's next page
+      }
       this.timer = setTimeout(() => this.send(), RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)]);
     } finally {
       this.sending = null;

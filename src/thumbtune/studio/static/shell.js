@@ -1,7 +1,7 @@
 // The frame of every page: live counts, the dot of the link, and short messages.
 
 import { get, onLink } from "./api.js";
-import { onRefused, onWaiting } from "./outbox.js";
+import { onHeld, onRefused, onWaiting } from "./outbox.js";
 import "./rail.js";
 import "./votes.js"; // which sends what waits, on every page
 import { number, say } from "./element.js";
@@ -76,7 +76,8 @@ onWaiting((votes, isSentElsewhere) => {
   drawLink();
   if (sent) refresh();
 });
-onRefused((sentence) => tell(`A vote was not stored: ${sentence}`));
+onHeld((sentence) => tell(sentence));
+onRefused((sentence, count) => tell(`${count === 1 ? "A vote was" : `${number(count)} votes were`} not stored: ${sentence}`));
 
 // Show a sentence for some seconds.
 export const tell = (sentence) => {

@@ -9,7 +9,7 @@ const KEPT = 60; // judged images that can be looked back at
 
 let offset = 0; // of the studio's clock to this one, in ms
 
-const outbox = new Outbox("vote", (entries) => ["votes", { store: person.store, votes: entries }]);
+const outbox = new Outbox("vote", (entries) => ["votes", { store: person.store, rater: person.rater, votes: entries }]);
 
 // Take over the studio's clock, which orders the votes of several browsers.
 export const setClock = (now) => { offset = Date.parse(now) - Date.now(); };
@@ -27,6 +27,9 @@ export const vote = (image, kind, { id = uuid(), reason = null } = {}) => {
 
 // Take a vote back.
 export const undo = (id) => outbox.add({ undoes: id });
+
+// Return the id of the repeat after this one, of the same vote: its last four digits count on (feedback/store/repeats.py).
+export const furtherRepeat = (id) => `${id.slice(0, -4)}${((parseInt(id.slice(-4), 16) + 1) % 0x10000).toString(16).padStart(4, "0")}`;
 
 // Judged images, oldest first: what was shown, the vote's kind and id.
 export const history = () => {

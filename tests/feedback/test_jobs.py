@@ -18,10 +18,9 @@ def add(store: Store, name: str) -> int:
 
 def test_a_job_goes_from_waiting_to_its_end(store: Store) -> None:
     first, second = add(store, "a"), add(store, "b")
-    waiting = jobs.next_job(store, "here")
-    assert waiting is not None and waiting.id == first
+    assert [job.id for job in jobs.waiting_jobs(store, "here")] == [first, second]
     assert jobs.claim(store, first, "here")
-    assert jobs.next_job(store, "here") is None
+    assert jobs.waiting_jobs(store, "here") == []
     assert not jobs.claim(store, second, "here")
     assert jobs.end(store, first, "done", 0, "It is done.")
     assert not jobs.end(store, first, "failed", 1, "no")

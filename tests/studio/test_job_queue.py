@@ -242,10 +242,78 @@ def test_a_reused_process_number_is_not_the_job(make: Make) -> None:
 def test_a_claim_without_a_start_waits_again(make: Make) -> None:
     queue = make(SAY)
     number = add(queue)
+    queue.prepare(number)
+    queue.files(number).begin()
     assert rows.claim(queue.store, number, queue.host)
     queue.step()
     assert rows.get_job(queue.store, number).state == "running"
     until(lambda: state_of(queue, number) == "done")
+
+
+def test_a_resume_without_a_start_waits_again_and_does_not_end_as_it_ended_before(make: Make) -> None:
+    queue = make("import sys; sys.exit(130)")
+    number = add(queue)
+    queue.step()
+    until(lambda: state_of(queue, number) == "stopped")
+    rows.resume(queue.store, number)
+    queue.files(number).begin()  # the studio ends here, after the claim
+    assert rows.claim(queue.store, number, queue.host)
+    queue.command = (sys.executable, "-c", SAY)
+    queue.step()
+    until(lambda: state_of(queue, number) == "done")
+
+
+def test_a_job_whose_files_are_gone_as_in_a_copy_of_the_store_is_stopped(make: Make) -> None:
+    queue = make(SAY)
+    number = add(queue)
+    assert rows.claim(queue.store, number, queue.host)
+    assert state_of(queue, number) == "stopped"
+    job = rows.get_job(queue.store, number)
+    assert job.sentence is not None and "copy" in job.sentence and not queue.files(number).log.exists()
+    rows.resume(queue.store, number)
+    queue.step()
+    until(lambda: state_of(queue, number) == "done")
+
+
+def test_a_job_runs_in_the_folder_that_it_was_asked_in(make: Make, tmp_path: Path) -> None:
+    queue = make("from pathlib import Path; print(f'thumbtune: {Path.cwd()}')")
+    (tmp_path / "elsewhere").mkdir()
+    other = Queue(queue.store, queue.folder, Place(tmp_path / "elsewhere", queue.place.store), queue.command)
+    number = rows.add_job(queue.store, "train", "runs/one", {"settings": {}}, queue.prepare).id
+    later = rows.add_job(queue.store, "train", "runs/two", {"settings": {}}, other.prepare).id
+    assert other.step()  # the older job waits for its own studio
+    until(lambda: not other.step())
+    assert rows.get_job(queue.store, number).state == "waiting"
+    assert rows.get_job(queue.store, later).sentence == f"{tmp_path / 'elsewhere'}"
+    with refused("job-elsewhere", naming=str(tmp_path)):
+        other.refuse_elsewhere(number)
+    queue.refuse_elsewhere(number)
+    until(lambda: state_of(queue, number) == "done")
+    assert rows.get_job(queue.store, number).sentence == str(tmp_path)
+    (tmp_path / "elsewhere").rmdir()  # a folder that was moved: its jobs go on where it is now
+    queue.refuse_elsewhere(later)
+
+
+def test_a_new_job_has_no_log_of_one_that_had_its_number(make: Make) -> None:
+    queue = make(SAY)
+    files = queue.files(1)
+    files.log.parent.mkdir(parents=True)
+    for file in (files.log, files.end, files.stop):
+        file.write_text("130")
+    number = rows.add_job(queue.store, "train", "runs/one", {"settings": {}}, queue.prepare).id
+    assert number == 1 and not any(file.exists() for file in (files.log, files.end, files.stop))
+
+
+def test_a_job_is_not_resumed_into_a_folder_that_another_job_writes(make: Make) -> None:
+    queue = make(WAIT)
+    number = add(queue)
+    rows.ask_to_stop(queue.store, number)
+    other = add(queue)
+    with refused("job-busy", naming=str(other)):
+        rows.resume(queue.store, number)
+    assert [job.state for job in rows.list_jobs(queue.store)] == ["waiting", "stopped"]
+    rows.ask_to_stop(queue.store, other)
+    assert rows.resume(queue.store, number).state == "waiting"
 
 
 def test_the_command_goes_on_if_its_supervisor_is_killed_and_can_be_stopped(make: Make) -> None:
@@ -336,7 +404,7 @@ def test_the_database_lets_a_machine_have_one_job(make: Make) -> None:
     assert rows.claim(queue.store, first, "here")
     assert not rows.claim(queue.store, second, "here")
     assert rows.claim(queue.store, second, "there")
-    assert rows.next_job(queue.store, "elsewhere") is None
+    assert rows.waiting_jobs(queue.store, "elsewhere") == []
 
 
 def test_claims_at_once_have_one_winner(make: Make) -> None:

@@ -248,7 +248,7 @@ def test_events_go_on_after_the_last_one(client: TestClient, site: Site) -> None
     number = client.post(f"{JOBS}/generate", json={"prompts": ["a"]}).json()["id"]
     client.post(f"{JOBS}/{number}/stop", json={})
     log = queue_of(site).files(number).log
-    log.parent.mkdir(parents=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("images/a-0.png\nimages/a-1.png\n")
     whole = client.get(f"{JOBS}/{number}/events")
     assert whole.headers["content-type"].startswith("text/event-stream")
@@ -267,7 +267,7 @@ def test_a_running_job_tells_what_it_does(client: TestClient, site: Site) -> Non
     number = client.post(f"{JOBS}/generate", json={"prompts": ["a"]}).json()["id"]
     queue = queue_of(site)
     assert rows.claim(site.store, number, queue.host)
-    queue.files(number).log.parent.mkdir(parents=True)
+    queue.files(number).log.parent.mkdir(parents=True, exist_ok=True)
     queue.files(number).log.write_text(
         "     Loading the model: 3 of 9\nimages/a-0.png\n     Generating: 1 of 4, 2.0 s each\n"
     )
@@ -338,7 +338,7 @@ def test_the_studio_names_its_buttons_where_a_command_names_what_to_type(client:
     number = client.post(f"{JOBS}/train", json={"name": "second"}).json()["id"]
     queue = queue_of(site)
     assert rows.claim(site.store, number, queue.host)
-    queue.files(number).log.parent.mkdir(parents=True)
+    queue.files(number).log.parent.mkdir(parents=True, exist_ok=True)
     queue.files(number).log.write_text(f"thumbtune: Note: {asked}\nthumbtune: {stopped}\n")
     rows.end(site.store, number, "stopped", 130, stopped)
     told = client.get(f"{JOBS}/{number}").json()["sentence"]

@@ -8,12 +8,13 @@ lets a machine have one job at work.
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import CursorResult, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.store import Store
@@ -27,26 +28,39 @@ OF_RATER = "rater:"  # a label policy, with a name (policies.py)
 NOBODY = "(erased)"  # no rater has it, so that a job that waits fails and trains on nobody else's votes
 
 
-def add_job(store: Store, kind: JobKind, folder: str, arguments: Mapping[str, Any]) -> Job:
+def add_job(
+    store: Store,
+    kind: JobKind,
+    folder: str,
+    arguments: Mapping[str, Any],
+    prepare: Callable[[int], None] = lambda number: None,
+) -> Job:
     """Store a job that waits, and return it.
 
     Args:
         folder: what it writes, relative to the studio's root.
         arguments: as JSON; `studio.jobs.commands` makes the command of them.
+        prepare: gets the number of the job before anybody sees it.
 
     Raises:
         ThumbtuneError: a job that has not ended writes the same folder.
     """
     with store.transaction(), store.reading() as session:
-        other = session.scalar(select(Job.id).where(Job.folder == folder, Job.state.not_in(ENDED)))
-        if other is not None:
-            raise ThumbtuneError(
-                f"Job {other} writes {folder} already; wait until it ends, or choose another name.", code="job-busy"
-            )
+        _refuse_shared(session, folder)
         job = Job(kind=kind, folder=folder, arguments=json.dumps(arguments))
         session.add(job)
         session.flush()
+        prepare(job.id)
         return job
+
+
+def _refuse_shared(session: Session, folder: str) -> None:
+    """Refuse a folder that a job writes which has not ended."""
+    other = session.scalar(select(Job.id).where(Job.folder == folder, Job.state.not_in(ENDED)))
+    if other is not None:
+        raise ThumbtuneError(
+            f"Job {other} writes {folder} already; wait until it ends, or choose another name.", code="job-busy"
+        )
 
 
 def get_job(store: Store, number: int) -> Job:
@@ -92,11 +106,11 @@ def count_active(store: Store) -> int:
         return session.scalar(select(func.count(Job.id)).where(Job.state.not_in(ENDED))) or 0
 
 
-def next_job(store: Store, host: str) -> Job | None:
-    """Return the job that has waited longest; None if none waits, or one runs on this machine."""
+def waiting_jobs(store: Store, host: str) -> list[Job]:
+    """Return the jobs that wait, the longest first; none if one runs on this machine."""
     runs_here = exists().where(Job.state == "running", Job.host == host)
     with store.reading() as session:
-        return session.scalar(select(Job).where(Job.state == "waiting", ~runs_here).order_by(Job.id).limit(1))
+        return list(session.scalars(select(Job).where(Job.state == "waiting", ~runs_here).order_by(Job.id)))
 
 
 def claim(store: Store, number: int, host: str) -> bool:
@@ -137,10 +151,15 @@ def resume(store: Store, number: int) -> Job:
     """Let a stopped or failed job wait again, and return it.
 
     Raises:
-        ThumbtuneError: the job is at work or done.
+        ThumbtuneError: the job is at work or done, or another one that has not ended writes its folder.
     """
     cleared = dict.fromkeys(("pid", "exit_code", "sentence", "started_at", "ended_at", "stop_asked_at"))
-    if not change(store, number, ("stopped", "failed"), state="waiting", **cleared):
+    job = get_job(store, number)
+    with store.transaction(), store.reading() as session:
+        if job.state in ("stopped", "failed"):
+            _refuse_shared(session, job.folder)
+        is_changed = change(store, number, ("stopped", "failed"), state="waiting", **cleared)
+    if not is_changed:
         job = get_job(store, number)
         raise ThumbtuneError(
             f"Job {number} is {job.state}, so there is nothing to resume; only a stopped or failed job goes on.",

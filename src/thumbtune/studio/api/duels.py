@@ -11,7 +11,7 @@ from thumbtune.files import write_text
 from thumbtune.studio.api.jobs import JobView, Name, Plan, refuse_missing, refuse_unfinished, view_of
 from thumbtune.studio.api.prompts import notes_on, prompts_of
 from thumbtune.studio.jobs.commands import DUELS, PROMPTS_ENDING, checked_name, copied
-from thumbtune.studio.jobs.work import place_of, wake
+from thumbtune.studio.jobs.work import place_of, queue_of, wake
 from thumbtune.studio.people import Owner, Studio
 from thumbtune.studio.site import Site
 
@@ -64,7 +64,7 @@ def start(site: Studio, person: Owner, body: DuelRequest) -> JobView:
     """Generate the images of two runs; then a blind test can be made of them."""
     folder, arguments = _duel(site, body)
     with site.store.transaction():  # the job is there if its prompts are, and a name that is taken writes none
-        job = rows.add_job(site.store, "duel", folder, arguments)
+        job = rows.add_job(site.store, "duel", folder, arguments, queue_of(site).prepare)
         write_text(place_of(site).root / f"{folder}{PROMPTS_ENDING}", "\n".join(arguments["prompts"]) + "\n")
     wake(site)
     return view_of(site, job)

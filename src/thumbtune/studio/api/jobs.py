@@ -123,6 +123,7 @@ def sample(site: Studio, person: Owner, number: JobId) -> JobView:
 @router.post("/jobs/{number}/resume")
 def resume(site: Studio, person: Owner, number: JobId) -> JobView:
     """Let a stopped or failed job go on."""
+    queue_of(site).refuse_elsewhere(number)
     waiting = rows.resume(site.store, number)
     wake(site)
     return view_of(site, waiting)
@@ -249,6 +250,6 @@ def refuse_unfinished(place: Place, name: str) -> None:
 
 def added(site: Site, kind: JobKind, folder: str, arguments: dict[str, Any]) -> JobView:
     """Let a job wait for its turn, and return it."""
-    job = rows.add_job(site.store, kind, folder, arguments)
+    job = rows.add_job(site.store, kind, folder, arguments, queue_of(site).prepare)
     wake(site)
     return view_of(site, job)

@@ -2,6 +2,7 @@
 
 12.log    what the command printed                  12.lock   locked as long as a process of the job lives
 12.end    its exit code, written when it ends       12.stop   there once the request to stop was sent
+12.root   the folder of the studio that it was asked in
 """
 
 import json
@@ -49,6 +50,11 @@ class JobFiles:
         """The mark that the request to stop was sent."""
         return self._file("stop")
 
+    @property
+    def root(self) -> Path:
+        """The folder in which the command runs."""
+        return self._file("root")
+
     def _file(self, ending: str) -> Path:
         return self.folder / FOLDER / f"{self.number}.{ending}"
 
@@ -89,6 +95,32 @@ class JobFiles:
     def write_exit_code(self, code: int) -> None:
         """Note how the command ended."""
         write_text(self.end, f"{code}\n", durable=True)
+
+    def create(self, root: Path) -> None:
+        """Note the folder of a new job, and remove what one of the same number left before a store was put back."""
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        for file in (self.log, self.end, self.stop, self.lock):
+            file.unlink(missing_ok=True)
+        write_text(self.root, f"{root.absolute()}\n")
+
+    def elsewhere(self, root: Path) -> str | None:
+        """Return the folder that the job was asked in, if it is another one; None too if it is gone, or not noted."""
+        try:
+            noted = self.root.read_text(encoding="utf-8").removesuffix("\n")
+        except OSError:
+            return None
+        return noted if noted != str(root.absolute()) and Path(noted).is_dir() else None
+
+    def mark_start(self) -> None:
+        """Note that the command is about to start; hold the lock."""
+        self.lock.write_text("[]\n", encoding="utf-8")
+
+    def is_unstarted(self) -> bool:
+        """Return whether the lock was taken for a start that never came."""
+        try:
+            return not self.lock.read_text(encoding="utf-8").strip()
+        except OSError:
+            return False
 
     def begin(self) -> None:
         """Remove what an earlier start of the job left, but for its log; hold the lock."""

@@ -34,7 +34,7 @@ WITH_COMMAND = 2  # processes: the supervisor and the command
 NEXT = " Next: "  # a command; the page has a button
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 KILLED = "The process was killed{by}; memory may have run out: look at the log and at the machine's memory."
-
+COPIED = "This store is a copy that was made while the job ran, or the job's files are gone; Resume goes on from here."
 NO_LOCKS = "{folder} lies where files cannot be locked; keep the store on a disk of this machine."
 
 
@@ -56,6 +56,23 @@ class Queue:
     def files(self, number: int) -> JobFiles:
         """Return the files of a job."""
         return JobFiles(self.folder, number)
+
+    def prepare(self, number: int) -> None:
+        """Note that a new job is asked here, and is to run here."""
+        self.files(number).create(self.place.root)
+
+    def refuse_elsewhere(self, number: int) -> None:
+        """Refuse a job that was asked in another folder: here it would begin anew.
+
+        Raises:
+            ThumbtuneError: so it is; the sentence names the folder.
+        """
+        folder = self.files(number).elsewhere(self.place.root)
+        if folder is not None:
+            raise ThumbtuneError(
+                f"Job {number} was asked in {folder} and goes on there only; start the studio with --root {folder}.",
+                code="job-elsewhere",
+            )
 
     def words(self, job: Job) -> list[str]:
         """Return the words of a job's command, as it would start now."""
@@ -115,14 +132,18 @@ class Queue:
             _note_process(self.store, job, files)
             return True
         code = files.exit_code()  # written before the lock ended
-        if code is None and not files.log.exists():  # the studio ended between the claim and the start
+        if code is None and files.is_unstarted():  # the studio ended between the claim and the start
             rows.change(self.store, job.id, ("running",), state="waiting", host=None, started_at=None)
+            return False
+        if code is None and not files.lock.exists():  # the files of a job are no part of a backup
+            rows.end(self.store, job.id, "stopped", None, COPIED)
             return False
         rows.end(self.store, job.id, _state_of(code, job), code, _sentence_of(code, files), files.ended_at())
         return False
 
     def _start_next(self) -> bool:
-        job = rows.next_job(self.store, self.host)
+        waiting = rows.waiting_jobs(self.store, self.host)
+        job = next((one for one in waiting if self.files(one.id).elsewhere(self.place.root) is None), None)
         if job is None:
             return False
         files = self.files(job.id)
@@ -130,12 +151,15 @@ class Queue:
         lock = os.open(files.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:  # the lock comes before the row: a running job without a lock counts as ended
             taken = locks.take(lock)
-            if taken is False or not rows.claim(self.store, job.id, self.host):
+            if taken is False:
+                return False
+            files.begin()  # before the row: what an earlier start left must not count as the end of this one
+            if not rows.claim(self.store, job.id, self.host):
                 return False
             if taken is None:
                 rows.end(self.store, job.id, "failed", None, NO_LOCKS.format(folder=files.lock.parent))
                 return False
-            files.begin()
+            files.mark_start()
             self._start(job, files, lock)
         finally:
             os.close(lock)  # the processes of the job hold it from here on

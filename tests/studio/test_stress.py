@@ -22,8 +22,8 @@ from thumbtune.feedback.store.store import Store
 from thumbtune.studio.client import StudioClient
 
 RATERS = 20
-VOTES = int(os.environ.get("STRESS_VOTES", "2000"))  # of the slow test; docs/studio.md tells of 10,000
-SECONDS = float(os.environ.get("STRESS_SECONDS", "15"))  # of the slow tests of raters at once; there of 120
+VOTES = int(os.environ.get("STRESS_VOTES", "2000"))  # of the slow test; docs/studio.md: 10,000
+SECONDS = float(os.environ.get("STRESS_SECONDS", "15"))  # of raters at once; there 120
 
 
 def votes_of(rater: random.Random, images: list[int], count: int) -> list[dict[str, Any]]:

@@ -114,11 +114,20 @@ class Page:
 
     def click_on(self, element: str) -> None:
         """Click the middle of an element, which is a JavaScript expression, with the mouse."""
+        self._click_on(element, 1)
+
+    def double_click(self, selector: str) -> None:
+        """Click twice as a double click does; an answer may come in between."""
+        for count in (1, 2):
+            self._click_on(f"document.querySelector({json.dumps(selector)})", count)
+            time.sleep(0.3)
+
+    def _click_on(self, element: str, count: int) -> None:
         box = f"({element}).getBoundingClientRect()"
         self.value(f"({element}).scrollIntoView({{block: 'center'}})")
         x, y = self.value(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})")
         for kind in ("mousePressed", "mouseReleased"):
-            where = {"x": x, "y": y, "button": "left", "clickCount": 1}
+            where = {"x": x, "y": y, "button": "left", "clickCount": count}
             self.browser.call("Input.dispatchMouseEvent", self.session, type=kind, **where)
 
     def swipe(self, selector: str, by: int) -> None:

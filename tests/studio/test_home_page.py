@@ -1,5 +1,6 @@
 """Home after a run was trained and evaluated, and what a telephone shows of Images and Judge."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +108,14 @@ def test_a_long_prompt_is_shown_from_its_beginning_and_can_be_scrolled(
     })"""
     assert page.value(f"{above}('a red apple')") == [False, 0]
     assert page.value(f"{above}('an old fisherman mending a net '.repeat(60))") == [True, 0]
+
+
+def test_a_double_click_exports_once(browser: Browser, studio: Studio, root: Path) -> None:
+    a_run(root)
+    page = signed_in(browser, studio.links[0], "/export")
+    page.wait_for("!document.getElementById('export-start').disabled")
+    page.double_click("#export-start")
+    jobs = "fetch('/api/v1/jobs?kind=export').then((one) => one.json()).then((all) => all.length)"
+    page.wait_for(jobs)
+    time.sleep(0.5)  # a second one would be there soon
+    assert page.value(jobs) == 1

@@ -31,12 +31,17 @@ const exported = new JobList(at("exports"), "export", { link: download, empty: "
 // Let a form start a job, or copy its command.
 const jobOf = (kind, request, list) => {
   const problem = (sentence) => { say(at(`${kind}-problem`), sentence); };
+  let isAsking = false; // a second click makes no second job
   const ask = async (act) => {
+    if (isAsking) return;
+    isAsking = true;
     try {
       await act();
       problem("");
     } catch (error) {
       problem(error.message);
+    } finally {
+      isAsking = false;
     }
   };
   at(kind).addEventListener("submit", (event) => {

@@ -11,7 +11,7 @@ const NOTHING = "The next round was not begun yet.";
 export class NextRound {
   // `train` gets the name and the settings of the next training.
   constructor(train) {
-    this.run = null;
+    Object.assign(this, { run: null, asking: false });
     this.list = new JobList(at("rounds"), "round", {
       empty: NOTHING,
       link: (job) => (job.done ? make("a", { class: "button small", href: "/judge?order=uncertain" }, "Judge them") : null),
@@ -46,11 +46,15 @@ export class NextRound {
   }
 
   async #ask(act) {
+    if (this.asking) return; // a second click makes no second job
+    this.asking = true;
     try {
       await act();
       at("next-problem").textContent = "";
     } catch (error) {
       say(at("next-problem"), error.message);
+    } finally {
+      this.asking = false;
     }
   }
 }

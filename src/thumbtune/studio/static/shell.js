@@ -79,6 +79,12 @@ onWaiting((votes, isSentElsewhere) => {
 onHeld((sentence) => tell(sentence));
 onRefused((sentence, count) => tell(`${count === 1 ? "A vote was" : `${number(count)} votes were`} not stored: ${sentence}`));
 
+// The second click of a double click sends no form again.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("button");
+  if (event.detail > 1 && button?.form && button.type === "submit") event.preventDefault();
+}, true);
+
 // Show a sentence for some seconds.
 export const tell = (sentence) => {
   const toast = document.createElement("p");

@@ -304,6 +304,29 @@ def test_a_new_job_has_no_log_of_one_that_had_its_number(make: Make) -> None:
     assert number == 1 and not any(file.exists() for file in (files.log, files.end, files.stop))
 
 
+def test_what_an_earlier_start_printed_tells_nothing_of_the_last_one(make: Make) -> None:
+    queue = make("import sys; print('images/a/1.png'); print('thumbtune: Stopped after step 3.'); sys.exit(130)")
+    number = add(queue)
+    queue.step()
+    until(lambda: state_of(queue, number) == "stopped")
+    assert rows.get_job(queue.store, number).sentence == "Stopped after step 3."
+    rows.resume(queue.store, number)
+    queue.command = (sys.executable, "-c", "print('images/a/1.png'); print('images/a/2.png')")
+    queue.step()
+    until(lambda: state_of(queue, number) == "done")
+    assert rows.get_job(queue.store, number).sentence == "images/a/2.png"  # and not that it stopped
+    files = queue.files(number)
+    assert [line for lines in files.printed() for line in lines] == ["images/a/1.png", "images/a/2.png"]
+    assert files.log.read_text().count("images/a/1.png") == 2
+
+
+def test_all_lines_of_a_long_log_are_read(tmp_path: Path) -> None:
+    files = JobFiles(tmp_path, 1)
+    files.log.parent.mkdir()
+    files.log.write_text("".join(f"images/{'x' * 90}/{number}.png\n" for number in range(20_000)))
+    assert sum(len(lines) for lines in files.printed()) == 20_000
+
+
 def test_a_job_is_not_resumed_into_a_folder_that_another_job_writes(make: Make) -> None:
     queue = make(WAIT)
     number = add(queue)

@@ -21,7 +21,7 @@ from thumbtune.studio.api.shown import ShownImage, addresses_of
 from thumbtune.studio.guard import is_still_in
 from thumbtune.studio.jobs.commands import Place, copied
 from thumbtune.studio.jobs.events import Cursor, Watched, events_after
-from thumbtune.studio.jobs.files import read_from, tail
+from thumbtune.studio.jobs.files import tail
 from thumbtune.studio.jobs.progress import bar_of, images_in
 from thumbtune.studio.jobs.runs import run_in
 from thumbtune.studio.jobs.wording import in_studio
@@ -180,11 +180,12 @@ def watched(site: Site, number: int) -> Watched:
 def view_of(site: Site, row: Job) -> JobView:
     """Return a job for a page."""
     place, arguments = place_of(site), json.loads(row.arguments)
-    done, total, doing = None, _total(place, row, arguments), None
+    done, total, doing, files = None, _total(place, row, arguments), None, queue_of(site).files(row.id)
     if row.kind in PRINTING and total is not None:
-        done = min(total, images_in(read_from(queue_of(site).files(row.id).log, 0)[0].splitlines()))
+        done = min(total, sum(map(images_in, files.printed())))
     if row.state == "running":
-        doing = next((line.strip() for line in reversed(tail(queue_of(site).files(row.id).log)) if bar_of(line)), None)
+        lines = reversed(tail(files.log, files.begin_of_start()))
+        doing = next((line.strip() for line in lines if bar_of(line)), None)
     return JobView(
         id=row.id,
         kind=row.kind,  # type: ignore[arg-type]

@@ -3,11 +3,13 @@
 12.log    what the command printed                  12.lock   locked as long as a process of the job lives
 12.end    its exit code, written when it ends       12.stop   there once the request to stop was sent
 12.root   the folder of the studio that it was asked in
+12.start  the byte of the log at which its last start begins
 """
 
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +57,11 @@ class JobFiles:
         """The folder in which the command runs."""
         return self._file("root")
 
+    @property
+    def start(self) -> Path:
+        """The byte of the log at which the last start begins."""
+        return self._file("start")
+
     def _file(self, ending: str) -> Path:
         return self.folder / FOLDER / f"{self.number}.{ending}"
 
@@ -99,7 +106,7 @@ class JobFiles:
     def create(self, root: Path) -> None:
         """Note the folder of a new job, and remove what one of the same number left before a store was put back."""
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        for file in (self.log, self.end, self.stop, self.lock):
+        for file in (self.log, self.end, self.stop, self.lock, self.start):
             file.unlink(missing_ok=True)
         write_text(self.root, f"{root.absolute()}\n")
 
@@ -112,8 +119,23 @@ class JobFiles:
         return noted if noted != str(root.absolute()) and Path(noted).is_dir() else None
 
     def mark_start(self) -> None:
-        """Note that the command is about to start; hold the lock."""
+        """Note that the command is about to start, and where its log begins; hold the lock."""
+        write_text(self.start, f"{self.log.stat().st_size if self.log.exists() else 0}\n")
         self.lock.write_text("[]\n", encoding="utf-8")
+
+    def begin_of_start(self) -> int:
+        """Return the byte of the log at which the last start begins: what stands before is of an earlier one."""
+        try:
+            return int(self.start.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0
+
+    def printed(self) -> Iterator[list[str]]:
+        """Yield all whole lines that the last start printed, some at a time."""
+        text, place = read_from(self.log, self.begin_of_start())
+        while text:
+            yield text.splitlines()
+            text, place = read_from(self.log, place)
 
     def is_unstarted(self) -> bool:
         """Return whether the lock was taken for a start that never came."""
@@ -163,23 +185,25 @@ def _begins_line(file: BinaryIO, offset: int) -> bool:
     return file.read(1) == b"\n"
 
 
-def tail(log: Path) -> list[str]:
-    """Return the last lines of a log, without a first one that is cut; [] if there is none."""
+def tail(log: Path, first: int = 0) -> list[str]:
+    """Return the last lines of a log, from a byte on at most, without a first one that is cut; [] if there is none."""
     try:
         with log.open("rb") as file:
-            begin = file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            begin = file.seek(max(first, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return []
-    return lines[1:] if begin else lines
+    return lines[1:] if begin > first else lines
 
 
-def last_sentence(log: Path) -> str | None:
-    """Return the last sentence of a log: of the command if it said one, else its last line; None if there is none.
+def last_sentence(log: Path, first: int = 0) -> str | None:
+    """Return the last sentence of a log from a byte on: of the command if it said one, else its last line.
+
+    None if there is none.
 
     Notes and lines on progress are left out: they tell nothing of the end.
     """
-    lines = tail(log)
+    lines = tail(log, first)
     told = [line.strip() for line in lines if line.strip() and not line.startswith(NOTE) and not _INDENT.match(line)]
     ours = [line for line in told[-20:] if line.startswith(OURS)]
     chosen = (ours or told)[-1:]

@@ -19,11 +19,11 @@ ways, of the same images and the same noise; only the noise levels differ. Likes
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -143,7 +143,7 @@ def gradients_of(bench: Bench, kind: str, count: int) -> Float[Tensor, "n n"]:
         training.optimizer.zero_grad()
         return 1.0
 
-    with _replaced("_update", kept):
+    with patch.object(trainer, "_update", kept):
         for _ in bench.steps(kind, count):
             pass
     table = torch.stack(found)
@@ -168,7 +168,7 @@ def norms_of(bench: Bench, count: int) -> list[tuple[float, float]]:
         norms.clear()
         return measured(objective, judged, losses, share)
 
-    with _replaced("loss_of", loss), _replaced("measured", kept), _replaced("_update", _unchanged):
+    with patch.multiple(trainer, loss_of=loss, measured=kept, _update=_unchanged):
         for _ in bench.steps(KINDS[0], count):
             pass
     return found
@@ -176,20 +176,6 @@ def norms_of(bench: Bench, count: int) -> list[tuple[float, float]]:
 
 def _unchanged(training: Training, empty: bool) -> float:
     return 1.0
-
-
-class _replaced:
-    """Put another function in the place of one of the trainer's, inside the `with` block."""
-
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name, self.function = name, function
-
-    def __enter__(self) -> None:
-        self.before = getattr(trainer, self.name)
-        setattr(trainer, self.name, self.function)
-
-    def __exit__(self, *_: object) -> None:
-        setattr(trainer, self.name, self.before)
 
 
 def variance(products: Float[Tensor, "n n"], steps: Sequence[int] | None = None) -> float:
@@ -257,8 +243,7 @@ def main() -> None:
     asked = parser.parse_args()
     about = machine.about(machine.threads_of_torch())
     with tempfile.TemporaryDirectory() as name:
-        made = partial(rows_of, folder=Path(name), quick=asked.quick)
-        rows = [row for recipe in RECIPES for row in made(recipe)]
+        rows = [row for recipe in RECIPES for row in rows_of(recipe, Path(name), asked.quick)]
     print(table(rows))
     machine.keep(asked.out, about, rows)
 

@@ -112,17 +112,14 @@ class Page:
         """Click the middle of the first element of a selector with the mouse."""
         self.click_on(f"document.querySelector({json.dumps(selector)})")
 
-    def click_on(self, element: str) -> None:
-        """Click the middle of an element, which is a JavaScript expression, with the mouse."""
-        self._click_on(element, 1)
-
     def double_click(self, selector: str) -> None:
         """Click twice as a double click does; an answer may come in between."""
         for count in (1, 2):
-            self._click_on(f"document.querySelector({json.dumps(selector)})", count)
+            self.click_on(f"document.querySelector({json.dumps(selector)})", count)
             time.sleep(0.3)
 
-    def _click_on(self, element: str, count: int) -> None:
+    def click_on(self, element: str, count: int = 1) -> None:
+        """Click the middle of an element, which is a JavaScript expression; 2: as the second of a double click."""
         box = f"({element}).getBoundingClientRect()"
         self.value(f"({element}).scrollIntoView({{block: 'center'}})")
         x, y = self.value(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box})")

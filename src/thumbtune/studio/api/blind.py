@@ -24,7 +24,7 @@ from thumbtune.evaluation.human.plan import (
     Trial,
 )
 from thumbtune.studio.access import Person
-from thumbtune.studio.blind.folder import BlindTest, all_tests, faults_of_tests, find_test, make_test
+from thumbtune.studio.blind.folder import BlindTest, all_tests, find_test, make_test
 from thumbtune.studio.blind.reveal import Revealed, end_if_decided, result_file, reveal, revealed
 from thumbtune.studio.blind.sitting import Given, TakenBack, answered, give, sittings
 from thumbtune.studio.blind.sources import sources_of
@@ -191,8 +191,9 @@ def sources(site: Studio, person: Owner) -> list[SourceView]:
 @router.get("/blind")
 def tests(site: Studio, person: Anybody) -> list[TestView]:
     """Return the blind tests, the newest first, then for the owner those that cannot be read."""
-    found = [_listed(site, test, person) for test in all_tests(site.folder)]
-    return found + ([_unreadable(fault) for fault in faults_of_tests(site.folder)] if person.is_owner else [])
+    found, faults = all_tests(site.folder)
+    listed = [_listed(site, test, person) for test in found]
+    return listed + [_unreadable(fault) for fault in faults] if person.is_owner else listed
 
 
 @router.post("/blind")

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request
@@ -21,7 +22,7 @@ from thumbtune.studio.api.shown import ShownImage, addresses_of
 from thumbtune.studio.guard import is_still_in
 from thumbtune.studio.jobs.commands import Place, copied
 from thumbtune.studio.jobs.events import Cursor, Watched, events_after
-from thumbtune.studio.jobs.files import tail
+from thumbtune.studio.jobs.files import JobFiles, tail
 from thumbtune.studio.jobs.progress import bar_of, images_in
 from thumbtune.studio.jobs.runs import run_in
 from thumbtune.studio.jobs.wording import in_studio
@@ -182,9 +183,9 @@ def view_of(site: Site, row: Job) -> JobView:
     place, arguments = place_of(site), json.loads(row.arguments)
     done, total, doing, files = None, _total(place, row, arguments), None, queue_of(site).files(row.id)
     if row.kind in PRINTING and total is not None:
-        done = min(total, sum(map(images_in, files.printed())))
+        done = min(total, _images_of(files))
     if row.state == "running":
-        lines = reversed(tail(files.log, files.begin_of_start()))
+        lines = reversed(tail(files.log, files.start_byte()))
         doing = next((line.strip() for line in lines if bar_of(line)), None)
     return JobView(
         id=row.id,
@@ -235,6 +236,21 @@ def refuse_missing(place: Place, name: str) -> None:
     """
     if not (place.run(name) / "recipe.yaml").is_file():
         raise ThumbtuneError(f"There is no run {name}; choose one of the list.", code="job-no-run")
+
+
+def _images_of(files: JobFiles) -> int:
+    """Return how many images the last start of a job has written."""
+    try:
+        log = files.log.stat()
+    except OSError:
+        return 0
+    return _counted(files, files.start_byte(), log.st_size, log.st_mtime_ns)
+
+
+@lru_cache(maxsize=rows.MAX_LISTED)
+def _counted(files: JobFiles, start: int, size: int, changed: int) -> int:
+    """Count images, once for each state of the log: a list of jobs asks again and again."""
+    return sum(map(images_in, files.printed()))
 
 
 def refuse_unfinished(place: Place, name: str) -> None:

@@ -190,25 +190,17 @@ def find_test(place: Path, name: str) -> BlindTest:
     return _read(folder)
 
 
-def all_tests(place: Path) -> list[BlindTest]:
-    """Return the tests, the newest first; those that cannot be read are left out."""
-    tests = [test for test in _tests(place) if isinstance(test, BlindTest)]
-    return sorted(tests, key=lambda test: test.facts.made_at, reverse=True)
-
-
-def faults_of_tests(place: Path) -> list[ThumbtuneError]:
-    """Return why tests cannot be read, an error for each of them."""
-    return [fault for fault in _tests(place) if isinstance(fault, ThumbtuneError)]
-
-
-def _tests(place: Path) -> Iterator[BlindTest | ThumbtuneError]:
+def all_tests(place: Path) -> tuple[list[BlindTest], list[ThumbtuneError]]:
+    """Return the tests, the newest first, and an error for each one that cannot be read."""
+    tests, faults = [], []
     for file in sorted((place / FOLDER).glob(f"*/{FACTS}")):
         if file.parent.name.startswith("."):
             continue
         try:
-            yield _read(file.parent)
+            tests.append(_read(file.parent))
         except ThumbtuneError as error:
-            yield error
+            faults.append(error)
+    return sorted(tests, key=lambda test: test.facts.made_at, reverse=True), faults
 
 
 def _read(folder: Path) -> BlindTest:

@@ -123,7 +123,7 @@ class JobFiles:
         write_text(self.start, f"{self.log.stat().st_size if self.log.exists() else 0}\n")
         self.lock.write_text("[]\n", encoding="utf-8")
 
-    def begin_of_start(self) -> int:
+    def start_byte(self) -> int:
         """Return the byte of the log at which the last start begins: what stands before is of an earlier one."""
         try:
             return int(self.start.read_text(encoding="utf-8"))
@@ -131,11 +131,8 @@ class JobFiles:
             return 0
 
     def printed(self) -> Iterator[list[str]]:
-        """Yield all whole lines that the last start printed, some at a time."""
-        text, place = read_from(self.log, self.begin_of_start())
-        while text:
-            yield text.splitlines()
-            text, place = read_from(self.log, place)
+        """Return all whole lines that the last start printed, some at a time."""
+        return (text.splitlines() for text in texts_of(self.log, self.start_byte()))
 
     def is_unstarted(self) -> bool:
         """Return whether the lock was taken for a start that never came."""
@@ -175,6 +172,14 @@ def read_from(file: Path, offset: int, most: int = 1 << 20) -> tuple[str, int]:
         return "", 0
     whole = data[: data.rfind(b"\n") + 1]
     return whole.decode("utf-8", "replace"), begin + len(whole)
+
+
+def texts_of(file: Path, offset: int = 0) -> Iterator[str]:
+    """Yield all whole lines of a file from a byte on, some at a time."""
+    text, place = read_from(file, offset)
+    while text:
+        yield text
+        text, place = read_from(file, place)
 
 
 def _begins_line(file: BinaryIO, offset: int) -> bool:

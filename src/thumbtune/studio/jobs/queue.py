@@ -232,7 +232,7 @@ def _sentence_of(code: int | None, files: JobFiles) -> str | None:
     if code is None or (code < 0 and code not in INTERRUPTED):
         by = f" by signal {-code}" if code else ""
         return KILLED.format(by=by)
-    told = last_sentence(files.log, files.begin_of_start())
+    told = last_sentence(files.log, files.start_byte())
     return told and told.partition(NEXT)[0]
 
 

@@ -3,13 +3,12 @@
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.studio.jobs.files import read_from
+from thumbtune.studio.jobs.files import texts_of
 from thumbtune.studio.jobs.progress import steps_in
 from thumbtune.studio.jobs.wording import in_studio
 from thumbtune.training.records import STEPS, read_stop
@@ -71,14 +70,7 @@ def run_in(folder: Path) -> Run | None:
 
 def steps_of(folder: Path) -> list[dict[str, Any]]:
     """Return the numbers of all steps of a run."""
-    return [row for text in _texts(folder / STEPS) for row in steps_in(text)]
-
-
-def _texts(file: Path) -> Iterator[str]:
-    text, place = read_from(file, 0)
-    while text:
-        yield text
-        text, place = read_from(file, place)
+    return [row for text in texts_of(folder / STEPS) for row in steps_in(text)]
 
 
 def last_steps(folder: Path) -> list[dict[str, Any]]:

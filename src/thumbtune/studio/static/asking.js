@@ -1,7 +1,7 @@
 // Questions before something begins: a dialog of its own, and the check of a job.
 
 import { post } from "./api.js";
-import { make, spoken } from "./element.js";
+import { make, say, spoken } from "./element.js";
 import { tell } from "./shell.js";
 
 // Ask whether something is meant; return whether it is. Cancel has the focus: Enter that comes twice begins nothing.
@@ -18,6 +18,23 @@ export const sure = (title, sentences, yes) => new Promise((resolve) => {
   document.body.append(dialog);
   dialog.showModal();
 });
+
+// Return a function that does one thing at a time, so that a second click makes no second job, and says what went wrong.
+export const askerOf = (problem) => {
+  let isAsking = false;
+  return async (act) => {
+    if (isAsking) return;
+    isAsking = true;
+    try {
+      await act();
+      say(problem, "");
+    } catch (error) {
+      say(problem, error.message);
+    } finally {
+      isAsking = false;
+    }
+  };
+};
 
 // Check a job, tell its notes, ask its questions, and begin it. Returns the job, or null if it is not to begin.
 export const beginJob = async (path, request, title, yes) => {

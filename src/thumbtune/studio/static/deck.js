@@ -37,7 +37,7 @@ export const load = (item) => {
   return { element: sized(image, item), done: image.decode().then(() => true, () => false) };
 };
 
-// Return whether the studio answers at all: of an image that is damaged or gone it says so, and a proxy answers for it.
+// Return whether the studio answers. It does for an image that is damaged or gone; a proxy in its place says 502 to 504.
 const isReachable = (address) =>
   fetch(address, { method: "HEAD", cache: "no-store" }).then(({ status }) => status < 502 || status > 504, () => false);
 

@@ -1,6 +1,7 @@
 // Export: the files of a run, its card, a merged model, and the feedback; a job writes what is large.
 
 import { get, post } from "./api.js";
+import { askerOf } from "./asking.js";
 import { copy, make, say } from "./element.js";
 import { JobList } from "./job_list.js";
 
@@ -30,20 +31,7 @@ const exported = new JobList(at("exports"), "export", { link: download, empty: "
 
 // Let a form start a job, or copy its command.
 const jobOf = (kind, request, list) => {
-  const problem = (sentence) => { say(at(`${kind}-problem`), sentence); };
-  let isAsking = false; // a second click makes no second job
-  const ask = async (act) => {
-    if (isAsking) return;
-    isAsking = true;
-    try {
-      await act();
-      problem("");
-    } catch (error) {
-      problem(error.message);
-    } finally {
-      isAsking = false;
-    }
-  };
+  const ask = askerOf(at(`${kind}-problem`));
   at(kind).addEventListener("submit", (event) => {
     event.preventDefault();
     ask(async () => { await post(`jobs/${kind}`, request()); await list.look(); });

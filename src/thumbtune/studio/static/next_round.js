@@ -1,9 +1,9 @@
 // The next round of a finished run: images to judge, then a training that begins from its LoRA.
 
 import { get, post } from "./api.js";
-import { copy, make, say } from "./element.js";
+import { copy, make } from "./element.js";
 import { JobList } from "./job_list.js";
-import { beginJob } from "./asking.js";
+import { askerOf, beginJob } from "./asking.js";
 
 const at = (id) => document.getElementById(id);
 const NOTHING = "The next round was not begun yet.";
@@ -11,7 +11,8 @@ const NOTHING = "The next round was not begun yet.";
 export class NextRound {
   // `train` gets the name and the settings of the next training.
   constructor(train) {
-    Object.assign(this, { run: null, asking: false });
+    this.run = null;
+    const ask = askerOf(at("next-problem"));
     this.list = new JobList(at("rounds"), "round", {
       empty: NOTHING,
       link: (job) => (job.done ? make("a", { class: "button small", href: "/judge?order=uncertain" }, "Judge them") : null),
@@ -19,10 +20,10 @@ export class NextRound {
     });
     at("next").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#ask(async () => { if (await beginJob("jobs/round", this.#request(), "Generate for the next round?", "Generate all the same")) await this.list.look(); });
+      ask(async () => { if (await beginJob("jobs/round", this.#request(), "Generate for the next round?", "Generate all the same")) await this.list.look(); });
     });
-    at("next-copy").addEventListener("click", () => this.#ask(async () => copy((await post("jobs/round/check", this.#request())).command, at("next-copy"))));
-    at("next-train").addEventListener("click", () => this.#ask(async () => train(await get(`runs/${encodeURIComponent(this.run)}/next?reference=${at("next-reference").value}`))));
+    at("next-copy").addEventListener("click", () => ask(async () => copy((await post("jobs/round/check", this.#request())).command, at("next-copy"))));
+    at("next-train").addEventListener("click", () => ask(async () => train(await get(`runs/${encodeURIComponent(this.run)}/next?reference=${at("next-reference").value}`))));
   }
 
   // Show the form below a run, or hide it.
@@ -43,18 +44,5 @@ export class NextRound {
     const prompts = at("next-prompts").value.split("\n").map((line) => line.trim()).filter(Boolean);
     const limit = at("next-limit").value.trim();
     return { run: this.run, per_prompt: Number(at("next-per-prompt").value), limit: limit ? Number(limit) : null, prompts };
-  }
-
-  async #ask(act) {
-    if (this.asking) return; // a second click makes no second job
-    this.asking = true;
-    try {
-      await act();
-      at("next-problem").textContent = "";
-    } catch (error) {
-      say(at("next-problem"), error.message);
-    } finally {
-      this.asking = false;
-    }
   }
 }
